@@ -1,0 +1,216 @@
+//! The proposer itself.
+
+use std::collections::{BTreeMap, HashSet};
+
+use kernsmith_core::brief::Trial;
+use kernsmith_core::port::{PlanOccasion, PlanRequest};
+use kernsmith_core::{Brief, Edit, Origin, Prediction, Proposal, Propose, Seq};
+use kernsmith_op_contract::Contract;
+use kernsmith_skill::{Machine, RenderContext, Skills, Template};
+use rand::SeedableRng;
+use rand_chacha::ChaCha12Rng;
+
+use crate::context::render_context;
+use crate::error::AutotuneError;
+use crate::optimizer::{Observation, Operator, OptimizerOptions, Request, Suggestion};
+use crate::plan;
+use crate::space::{Point, fits};
+use crate::species::Species;
+
+/// The name that stands in the log as author and proposer.
+pub(crate) const NAME: &str = "autotune";
+/// Half a 90 % interval in standard deviations.
+const Z90: f64 = 1.645;
+/// The model's own doubt is never believed to be less than this (log scale): timing noise and what features do not say.
+const MIN_DEVIATION: f64 = 0.03;
+
+/// How the embedded proposer works.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AutotuneOptions {
+    /// How genomes are chosen.
+    pub optimizer: OptimizerOptions,
+}
+
+/// Proposes genomes of the templates that fit one contract on one machine.
+#[derive(Debug, Clone)]
+pub struct Autotune {
+    context: RenderContext,
+    machine: Machine,
+    species: Vec<Species>,
+    options: AutotuneOptions,
+}
+
+impl Autotune {
+    /// A proposer with every template that the skills have for the contract on this machine; it may have none.
+    pub fn new(contract: &Contract, skills: &Skills, machine: Machine, options: AutotuneOptions) -> Self {
+        let context = render_context(contract);
+        let templates = skills.templates_for(&context, &machine);
+        Self::with_templates(context, templates, machine, options)
+    }
+
+    /// A proposer with the given templates, cut to `machine`.
+    pub fn with_templates(
+        context: RenderContext,
+        templates: Vec<Template>,
+        machine: Machine,
+        options: AutotuneOptions,
+    ) -> Self {
+        Self { context, machine, species: templates.into_iter().map(Species::new).collect(), options }
+    }
+
+    /// The templates in order of preference.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.species.iter().map(|species| &species.template)
+    }
+
+    /// The edits for a request.
+    pub fn edits(&mut self, request: &PlanRequest) -> Vec<Edit> {
+        // A script that was refused would be written the same way again.
+        if !request.refused.is_empty() {
+            return Vec::new();
+        }
+        if request.occasion == PlanOccasion::Stagnation {
+            let sizes = self.sizes();
+            return plan::reopen(request, &sizes);
+        }
+        let templates: Vec<&Template> = self.templates().collect();
+        match request.occasion {
+            PlanOccasion::Start => plan::start(&templates, &self.machine),
+            _ => plan::refine(request, &templates),
+        }
+    }
+
+    /// Legal genomes by template, where they are few enough to be counted.
+    fn sizes(&mut self) -> BTreeMap<String, Option<usize>> {
+        let options = self.options.optimizer.clone();
+        let size = |species: &mut Species| {
+            let listed = species.optimizer(&options).space().listed().map(<[Point]>::len);
+            (species.template.id(), listed)
+        };
+        self.species.iter_mut().map(size).collect()
+    }
+
+    /// One candidate for the brief's strategy.
+    pub fn candidate(&mut self, brief: &Brief) -> Result<Option<Proposal>, AutotuneError> {
+        let Some(template) = &brief.strategy.template else { return Ok(None) };
+        let Some(species) = self.species.iter_mut().find(|species| species.template.id() == *template) else {
+            return Ok(None);
+        };
+        let Some(fixed) = species.fixed(&brief.strategy.fixed) else { return Ok(None) };
+        let known = Known::new(species, brief);
+        let mut random = ChaCha12Rng::seed_from_u64(brief.seed);
+        random.set_stream(brief.ordinal);
+        let first = known.first(species, &fixed);
+        let request =
+            Request { history: &known.history, taken: &known.taken, fixed: &fixed, first: first.as_ref() };
+        let optimizer = species.optimizer(&self.options.optimizer);
+        let Some(suggestion) = optimizer.suggest(&request, &mut random) else { return Ok(None) };
+        let genome = species.genome(&suggestion.point);
+        let rendered = species
+            .template
+            .render(&genome, &self.context)
+            .map_err(|error| AutotuneError::Render(Box::new(error)))?;
+        let prediction = known.prediction(&suggestion, brief.strategy.predicted);
+        Ok(Some(Proposal {
+            node: brief.strategy.node,
+            language: species.template.language,
+            source: rendered.source,
+            plan: rendered.plan,
+            rationale: rationale(&suggestion, &prediction, known.parents(&suggestion).first()),
+            prediction: Some(prediction),
+            origin: Origin {
+                proposer: NAME.to_owned(),
+                operator: suggestion.operator.as_str().to_owned(),
+                parents: known.parents(&suggestion),
+                template: Some(species.template.id()),
+                genome,
+            },
+        }))
+    }
+}
+
+impl Propose for Autotune {
+    type Error = AutotuneError;
+
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    async fn plan(&mut self, request: &PlanRequest) -> Result<Vec<Edit>, Self::Error> {
+        Ok(self.edits(request))
+    }
+
+    async fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, Self::Error> {
+        self.candidate(brief)
+    }
+}
+
+/// What the brief says about one template, as points.
+struct Known {
+    history: Vec<Observation>,
+    proposals: Vec<Seq>,
+    taken: HashSet<Point>,
+}
+
+impl Known {
+    fn new(species: &Species, brief: &Brief) -> Self {
+        let judged: Vec<(Point, &Trial)> =
+            brief.trials.iter().filter_map(|trial| Some((species.point(&trial.genome)?, trial))).collect();
+        let history = judged
+            .iter()
+            .map(|(point, trial)| Observation { point: point.clone(), value: trial.ratio.map(f64::ln) });
+        let tried = brief.tried.iter().filter_map(|genome| species.point(genome));
+        Self {
+            history: history.collect(),
+            proposals: judged.iter().map(|(_, trial)| trial.proposal).collect(),
+            taken: tried.chain(judged.iter().map(|(point, _)| point.clone())).collect(),
+        }
+    }
+
+    /// The first guess under the fixed choices: the best genome known elsewhere, moved here, else the template's own.
+    fn first(&self, species: &Species, fixed: &[Option<u16>]) -> Option<Point> {
+        if self.history.iter().any(|seen| fits(&seen.point, fixed)) {
+            return None;
+        }
+        let value = |seen: &&Observation| seen.value.unwrap_or(f64::MIN);
+        let best = self.history.iter().max_by(|a, b| value(a).total_cmp(&value(b)));
+        let origin = match best.filter(|best| best.value.is_some()) {
+            Some(best) => best.point.clone(),
+            None => species.point(&species.template.default_genome())?,
+        };
+        Some(origin.iter().zip(fixed).map(|(own, fixed)| fixed.unwrap_or(*own)).collect())
+    }
+
+    fn parents(&self, suggestion: &Suggestion) -> Vec<Seq> {
+        suggestion.parents.iter().filter_map(|&at| self.proposals.get(at).copied()).collect()
+    }
+
+    /// The model's expectation where there is one, a child's from its first parent, else the strategy's.
+    fn prediction(&self, suggestion: &Suggestion, strategy: Prediction) -> Prediction {
+        let parent = suggestion.parents.first().and_then(|&at| self.history.get(at)?.value);
+        match (suggestion.expected, suggestion.operator, parent) {
+            (Some((mean, deviation)), _, _) => interval(mean, deviation),
+            (None, Operator::Mutate | Operator::Crossover, Some(parent)) => interval(parent - 0.05, 0.15),
+            _ => strategy,
+        }
+    }
+}
+
+fn interval(mean: f64, deviation: f64) -> Prediction {
+    let half = Z90 * deviation.max(MIN_DEVIATION);
+    Prediction { ratio: mean.exp(), low: (mean - half).exp(), high: (mean + half).exp() }
+}
+
+fn rationale(suggestion: &Suggestion, prediction: &Prediction, parent: Option<&Seq>) -> String {
+    let from = parent.map(|parent| format!(" of {parent}")).unwrap_or_default();
+    match suggestion.operator {
+        Operator::Seed => "The first guess of this strategy.".to_owned(),
+        Operator::Sample => "Far from everything that was tried.".to_owned(),
+        Operator::Model => format!(
+            "What was tried suggests {:.2}x ({:.2}x to {:.2}x) here.",
+            prediction.ratio, prediction.low, prediction.high
+        ),
+        Operator::Mutate => format!("A neighbour{from}."),
+        Operator::Crossover => format!("Genes{from} mixed with those of another elite."),
+    }
+}
