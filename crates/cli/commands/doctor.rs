@@ -1,0 +1,162 @@
+//! `kernsmith doctor`: what this machine can do, what it lacks, and what to do about it.
+
+use std::path::PathBuf;
+
+use kernsmith_toolchain::{Host, Toolchain, ToolchainOptions};
+use serde_json::{Value, json};
+
+use crate::args::{Format, Global};
+use crate::console::data;
+use crate::error::{Answer, CliError};
+use crate::exit::Exit;
+use crate::session;
+
+/// Nothing to choose.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+/// One thing that was looked at.
+struct Check {
+    name: &'static str,
+    /// Whether a search can run as things are.
+    usable: bool,
+    found: String,
+    remedy: Option<String>,
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(global: &Global, _: &Args) -> Answer {
+    let checks = vec![host(), compiler(global)?, sandbox(), log(global)?, gpu()];
+    let usable = checks.iter().all(|check| check.usable);
+    if global.format == Format::Human {
+        for check in &checks {
+            data(&format!("{} {:9} {}", if check.usable { "ok  " } else { "FAIL" }, check.name, check.found));
+            if let Some(remedy) = &check.remedy {
+                data(&format!("               remedy: {remedy}"));
+            }
+        }
+    } else {
+        let rows: Vec<Value> = checks
+            .iter()
+            .map(|c| json!({"name": c.name, "usable": c.usable, "found": c.found, "remedy": c.remedy}))
+            .collect();
+        data(&json!({"schema_version": 1, "usable": usable, "checks": rows}).to_string());
+    }
+    Ok(if usable { Exit::Done } else { Exit::Apparatus })
+}
+
+fn host() -> Check {
+    let host = Host::detect();
+    let has = |feature: &str| host.features.contains(feature);
+    let vector = if has("avx512f") {
+        "AVX-512"
+    } else if has("avx2") {
+        "AVX2"
+    } else {
+        "no AVX2"
+    };
+    let found = format!(
+        "{}, {} cores, {vector}, L1d {} KiB, L2 {} KiB, L3 {} KiB, {}",
+        host.model,
+        host.cores,
+        host.l1d_bytes >> 10,
+        host.l2_bytes >> 10,
+        host.l3_bytes >> 10,
+        host.os
+    );
+    Check { name: "host", usable: true, found, remedy: None }
+}
+
+fn compiler(global: &Global) -> Result<Check, CliError> {
+    let config = session::config(global, &[])?.config;
+    let options = ToolchainOptions {
+        compiler: global.compiler.clone(),
+        cache_dir: session::cache_folder(&config),
+        timeout_seconds: config.build.timeout_seconds,
+        memory_bytes: config.build.memory_bytes.0,
+        self_exe: std::env::current_exe().ok(),
+    };
+    Ok(match Toolchain::discover(&options) {
+        Ok(toolchain) => {
+            let compiler = toolchain.compiler();
+            let found =
+                format!("{compiler} at {}, digest {}", compiler.path.display(), compiler.digest.short());
+            Check { name: "compiler", usable: true, found, remedy: None }
+        }
+        Err(error) => Check {
+            name: "compiler",
+            usable: false,
+            found: error.to_string(),
+            remedy: Some("install one (`apt-get install g++`), or name it with --compiler PATH".to_owned()),
+        },
+    })
+}
+
+fn sandbox() -> Check {
+    let unreachable = |error: String| Check {
+        name: "sandbox",
+        usable: false,
+        found: error,
+        remedy: Some(
+            "run from a file system that allows execution, as a user that may start processes".to_owned(),
+        ),
+    };
+    let Ok(self_exe) = std::env::current_exe() else {
+        return unreachable("this program cannot find itself".to_owned());
+    };
+    match kernsmith_sandbox::probe_with(&self_exe) {
+        Ok(confinement) => {
+            let missing: Vec<String> =
+                confinement.missing.iter().map(|(layer, reason)| format!("{layer} ({reason})")).collect();
+            let reached: Vec<String> = confinement.reached.iter().map(ToString::to_string).collect();
+            let mut found = format!("reached {}", reached.join(", "));
+            if !missing.is_empty() {
+                found = format!("{found}; missing {}", missing.join(", "));
+            }
+            let remedy = (!missing.is_empty()).then(|| {
+                "a kernel of 5.13 or newer with user namespaces and landlock; `harness.minimum_sandbox` can demand a level".to_owned()
+            });
+            Check { name: "sandbox", usable: true, found, remedy }
+        }
+        Err(error) => unreachable(error.to_string()),
+    }
+}
+
+/// Whether runs can be kept: a file is made and removed.
+fn log(global: &Global) -> Result<Check, CliError> {
+    let root: PathBuf = session::log_root(global)?;
+    let mut existing = root.as_path();
+    while !existing.exists() {
+        existing = match existing.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => std::path::Path::new("."),
+        };
+    }
+    let trial = existing.join(format!(".kernsmith-doctor-{}", std::process::id()));
+    let outcome = std::fs::write(&trial, b"").and_then(|()| std::fs::remove_file(&trial));
+    Ok(match outcome {
+        Ok(()) => Check {
+            name: "log",
+            usable: true,
+            found: format!("{} can be written", root.display()),
+            remedy: None,
+        },
+        Err(error) => Check {
+            name: "log",
+            usable: false,
+            found: format!("{} cannot be written: {error}", root.display()),
+            remedy: Some("choose another folder with --log-dir DIR".to_owned()),
+        },
+    })
+}
+
+/// GPU targets come with a later version; what is there is said by name.
+fn gpu() -> Check {
+    let device = std::path::Path::new("/dev/nvidiactl").exists() || std::path::Path::new("/dev/kfd").exists();
+    let found = if device {
+        "a device is present; GPU targets are not part of this version"
+    } else {
+        "skipped: no CUDA or HIP device"
+    };
+    Check { name: "gpu", usable: true, found: found.to_owned(), remedy: None }
+}

@@ -1,0 +1,121 @@
+//! `kernsmith evaluate`: one candidate through all gates.
+
+use std::path::PathBuf;
+
+use kernsmith_core::{Candidate, Evidence, Language, NodeId, Origin, Plan, Proposal};
+use serde_json::json;
+
+use crate::args::{Format, Global};
+use crate::console::{data, time};
+use crate::error::{Answer, CliError};
+use crate::exit::Exit;
+use crate::session::{self, Bench};
+
+/// What to evaluate.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Contract name, or a folder with a contract.toml.
+    contract: String,
+    /// The candidate's source.
+    source: PathBuf,
+    /// The candidate's launch plan [default: call `kernel`].
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// What to build for.
+    #[arg(long, default_value = "cpu")]
+    target: String,
+    /// Seed of the input data, for a reproducible judgement; absent: secret and fresh.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Measure against this kernel instead of the contract's own baseline.
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(global: &Global, args: &Args) -> Answer {
+    let target = session::target(&args.target)?;
+    let contract = session::contract(global, &args.contract)?;
+    let source = session::read_text(&args.source)?;
+    let plan = session::plan(args.plan.as_deref(), &contract.variable_axes())?;
+    let baseline = args.baseline.as_deref().map(session::read_text).transpose()?;
+    let bench = Bench::open(global, &target)?;
+    let candidate = Candidate::new(&contract.name, &target, proposal(source, plan));
+    let harness = bench.harness(contract, baseline.map(|source| (source, Plan::default())), args.seed)?;
+    let mut evidence = harness.evaluate_fully(candidate).map_err(CliError::apparatus)?;
+    evidence.replay = replay_command(args);
+    print(global, &evidence)?;
+    Ok(if evidence.is_accepted() { Exit::Done } else { Exit::No })
+}
+
+/// A source that a person handed over, as a proposal.
+pub(crate) fn proposal(source: String, plan: Plan) -> Proposal {
+    let origin = Origin { proposer: "user".to_owned(), operator: "given".to_owned(), ..Origin::default() };
+    let language = Language::Cpp;
+    Proposal {
+        node: NodeId::ROOT,
+        language,
+        source,
+        plan,
+        origin,
+        prediction: None,
+        rationale: String::new(),
+    }
+}
+
+fn replay_command(args: &Args) -> String {
+    let plan = args.plan.as_ref().map(|plan| format!(" --plan {}", plan.display())).unwrap_or_default();
+    format!("kernsmith evaluate {} {}{plan} --target {}", args.contract, args.source.display(), args.target)
+}
+
+/// Prints a judgement: a few lines for people, one object for programs.
+pub(crate) fn print(global: &Global, evidence: &Evidence) -> Result<(), CliError> {
+    if global.format != Format::Human {
+        let mut object = serde_json::to_value(evidence).map_err(CliError::internal)?;
+        if let Some(fields) = object.as_object_mut() {
+            fields.entry("command").or_insert_with(|| json!("evaluate"));
+        }
+        data(&object.to_string());
+        return Ok(());
+    }
+    for gate in &evidence.validation.gates {
+        let mark = if gate.passed { "pass" } else { "FAIL" };
+        data(&format!("  {mark}  {:14} {:8.1} ms  {}", gate.gate, gate.wall_ms, gate.note));
+    }
+    if let Some(failure) = &evidence.failure {
+        data(&format!("rejected: {} at {}", failure.class, failure.gate));
+        data(&format!("  {}", failure.detail.replace('\n', "\n  ")));
+    }
+    if let Some(performance) = &evidence.performance {
+        for row in &performance.workloads {
+            let copy = row.copy_fraction.map(|f| format!("  {:.0} % of copy", f * 100.0)).unwrap_or_default();
+            data(&format!(
+                "  {:20} {:>10} against {:>10}  {:.3}x [{:.3}, {:.3}]{copy}",
+                row.workload,
+                time(row.median_us),
+                time(row.baseline_us),
+                row.ratio,
+                row.ci_low,
+                row.ci_high
+            ));
+        }
+        for rival in &performance.rivals {
+            data(&format!("  against {}: {}", rival.name, rival_words(rival)));
+        }
+        let score = performance.sol_score.map(|score| format!(", SOL score {score:.3}")).unwrap_or_default();
+        data(&format!(
+            "accepted: {:.3}x [{:.3}, {:.3}] against {}{score}",
+            performance.ratio, performance.ci_low, performance.ci_high, performance.baseline
+        ));
+    }
+    data(&format!("sandbox: {}", evidence.security.sandbox));
+    Ok(())
+}
+
+fn rival_words(rival: &kernsmith_core::evidence::Rival) -> String {
+    match (&rival.skipped, rival.ratio, rival.ci_low, rival.ci_high) {
+        (Some(reason), ..) => format!("skipped: {reason}"),
+        (None, Some(ratio), Some(low), Some(high)) => format!("{ratio:.3}x [{low:.3}, {high:.3}]"),
+        _ => "not measured".to_owned(),
+    }
+}

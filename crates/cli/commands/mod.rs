@@ -1,0 +1,12 @@
+//! The subcommands, one file each.
+
+pub(crate) mod config;
+pub(crate) mod contract;
+pub(crate) mod doctor;
+pub(crate) mod evaluate;
+pub(crate) mod log;
+pub(crate) mod replay;
+pub(crate) mod report;
+pub(crate) mod resume;
+pub(crate) mod search;
+pub(crate) mod tree;

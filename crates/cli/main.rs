@@ -1,0 +1,61 @@
+//! The `kernsmith` command: names the concrete types, and nothing else.
+
+mod args;
+mod commands;
+mod console;
+mod error;
+mod exit;
+mod session;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::error::{Answer, CliError};
+
+fn main() -> ExitCode {
+    // The hidden verbs come before everything else: a confined child has no use for clap, threads or a runtime.
+    if let Some(code) = hidden_verb() {
+        return code;
+    }
+    let cli = Cli::parse();
+    let exit = run(cli).unwrap_or_else(|CliError { exit, report }| {
+        console::note(&format!("{report:?}"));
+        exit
+    });
+    ExitCode::from(exit as u8)
+}
+
+fn run(cli: Cli) -> Answer {
+    let global = cli.global;
+    if global.format.is_tabular() && !cli.command.answers_with_a_table() {
+        return Err(CliError::usage(
+            "only tables of `kernsmith log` have that format; use human, json or jsonl",
+        ));
+    }
+    match cli.command {
+        Command::Search(args) => commands::search::run(&global, &args),
+        Command::Resume(args) => commands::resume::run(&global, &args),
+        Command::Evaluate(args) => commands::evaluate::run(&global, &args),
+        Command::Replay(args) => commands::replay::run(&global, &args),
+        Command::Tree(args) => commands::tree::run(&global, &args),
+        Command::Report(args) => commands::report::run(&global, &args),
+        Command::Contract(verb) => commands::contract::run(&global, verb),
+        Command::Log(verb) => commands::log::run(&global, verb),
+        Command::Config(verb) => commands::config::run(&global, &verb),
+        Command::Doctor(args) => commands::doctor::run(&global, &args),
+    }
+}
+
+/// Answers `__confine` and `__worker`.
+fn hidden_verb() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next()?.to_str()? {
+        "__confine" => Some(kernsmith_sandbox::hidden::run_confine(arguments)),
+        "__worker" => {
+            Some(kernsmith_worker::main(arguments.map(|argument| argument.to_string_lossy().into_owned())))
+        }
+        _ => None,
+    }
+}

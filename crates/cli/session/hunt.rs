@@ -1,0 +1,274 @@
+//! One search from its first entry to its report, new or resumed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kernsmith_autotune::{Autotune, AutotuneOptions, OptimizerOptions};
+use kernsmith_core::event::{LOG_FORMAT, Opened};
+use kernsmith_core::{Plan, RunId};
+use kernsmith_engine::{Engine, FrozenBaseline, Genesis, Limit, Outcome, Parts, StopSignal};
+use kernsmith_experiment_log::{RunReader, RunWriter};
+use kernsmith_harness::Harness;
+use kernsmith_op_contract::{Contract, Severity};
+use kernsmith_search_config::Seed;
+
+use super::Bench;
+use crate::args::{Format, Global};
+use crate::console::{Console, data, note};
+use crate::error::{Answer, CliError};
+use crate::exit::Exit;
+
+/// The name under which a user's own kernel is frozen.
+pub(crate) const SEED_BASELINE: &str = "seed";
+
+type Search = Engine<Autotune, Harness, RunWriter, Console>;
+
+/// Where a search begins.
+#[derive(Debug)]
+pub(crate) enum Start {
+    /// At nothing.
+    New { run_id: Option<RunId>, baseline: Option<(String, Plan)> },
+    /// At the end of an earlier log.
+    Resume { directory: PathBuf, opened: Box<Opened>, wall_seconds: Option<f64> },
+}
+
+/// Runs the search and prints how it ended.
+pub(crate) fn run(global: &Global, bench: Bench, contract: Arc<Contract>, start: Start) -> Answer {
+    refuse_weak(&contract)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(CliError::internal)?;
+    let stop = StopSignal::default();
+    runtime.spawn(watch_signals(stop.clone()));
+    let (outcome, directory) = match start {
+        Start::New { run_id, baseline } => {
+            runtime.block_on(begin(global, &bench, contract, run_id, baseline, stop))?
+        }
+        Start::Resume { directory, opened, wall_seconds } => {
+            runtime.block_on(go_on(global, bench, contract, &directory, &opened, wall_seconds, stop))?
+        }
+    };
+    finish(global, &outcome, &directory)
+}
+
+/// A contract that anything passes is not worth a search.
+fn refuse_weak(contract: &Contract) -> Result<(), CliError> {
+    let errors: Vec<String> = contract
+        .lint()
+        .into_iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(|finding| format!("\n  {} [{}]", finding.message, finding.rule))
+        .collect();
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let path = contract.directory.display();
+    Err(CliError::bad_input_message(format!(
+        "contract `{}` in {path} is too weak to search with:{}",
+        contract.name,
+        errors.concat()
+    )))
+}
+
+async fn begin(
+    global: &Global,
+    bench: &Bench,
+    contract: Arc<Contract>,
+    run_id: Option<RunId>,
+    baseline: Option<(String, Plan)>,
+    stop: StopSignal,
+) -> Result<(Outcome, PathBuf), CliError> {
+    let seed = match bench.config.search.seed {
+        Seed::Fixed(seed) => seed,
+        Seed::Random => fresh_seed(),
+    };
+    let run_id = match run_id {
+        Some(run_id) => run_id,
+        None => new_run_id(&contract.name)?,
+    };
+    // The log comes first: a folder that cannot be written is found out before anything is measured.
+    let writer = RunWriter::create(Path::new(&bench.config.log.dir), &run_id).map_err(CliError::log)?;
+    let directory = writer.directory().to_owned();
+    let opened = opened(bench, &contract, &run_id, seed);
+    let harness = Arc::new(bench.harness(contract.clone(), baseline, None)?);
+    let frozen = freeze(&harness).await?;
+    let mut engine = engine(global, bench, contract, harness, writer, seed, stop);
+    engine.begin(Genesis { opened, baseline: frozen }).await?;
+    let outcome = engine.run().await?;
+    engine.into_recorder().seal().map_err(CliError::log)?;
+    Ok((outcome, directory))
+}
+
+async fn go_on(
+    global: &Global,
+    mut bench: Bench,
+    contract: Arc<Contract>,
+    directory: &Path,
+    opened: &Opened,
+    wall_seconds: Option<f64>,
+    stop: StopSignal,
+) -> Result<(Outcome, PathBuf), CliError> {
+    let writer = RunWriter::open(directory).map_err(CliError::log)?;
+    let reader = RunReader::open(directory).map_err(CliError::log)?;
+    let entries: Result<Vec<_>, _> = reader.entries().map_err(CliError::log)?.collect();
+    let entries = entries.map_err(CliError::log)?;
+    let used = super::elapsed::wall_seconds_used(&entries);
+    if let Some(wall_seconds) = wall_seconds {
+        bench.config.budget.wall_seconds = if wall_seconds > 0.0 { used + wall_seconds } else { 0.0 };
+    }
+    let baseline = super::recorded_baseline(&reader)?;
+    let harness = Arc::new(bench.harness(contract.clone(), baseline, None)?);
+    // Stored medians serve the screen: they are measured again, because the machine may have changed.
+    freeze(&harness).await?;
+    let mut engine = engine(global, &bench, contract, harness, writer, opened.seed, stop);
+    engine.resume(entries, used, program()).await?;
+    let outcome = engine.run().await?;
+    engine.into_recorder().seal().map_err(CliError::log)?;
+    Ok((outcome, directory.to_owned()))
+}
+
+fn engine(
+    global: &Global,
+    bench: &Bench,
+    contract: Arc<Contract>,
+    evaluator: Arc<Harness>,
+    recorder: RunWriter,
+    seed: u64,
+    stop: StopSignal,
+) -> Search {
+    let config = bench.config.clone();
+    let optimizer = OptimizerOptions {
+        mutate: bench.config.proposer.mutation_rate,
+        crossover: bench.config.proposer.crossover_rate,
+        ..OptimizerOptions::default()
+    };
+    let options = AutotuneOptions { optimizer };
+    let proposer = Autotune::new(&contract, &bench.skills, bench.machine(), options);
+    let observer = Console::new(global.format, global.progress, config.budget.wall_seconds);
+    let target = bench.target.clone();
+    Engine::new(Parts { contract, target, proposer, evaluator, recorder, observer, config, seed, stop })
+}
+
+async fn freeze(harness: &Arc<Harness>) -> Result<FrozenBaseline, CliError> {
+    let harness = harness.clone();
+    let frozen = tokio::task::spawn_blocking(move || harness.freeze_baseline());
+    let (name, source, plan, performance) =
+        frozen.await.map_err(CliError::internal)?.map_err(CliError::apparatus)?;
+    Ok(FrozenBaseline { name, source, plan, performance })
+}
+
+fn opened(bench: &Bench, contract: &Contract, run_id: &RunId, seed: u64) -> Opened {
+    let compiler = bench.toolchain.compiler();
+    let environment = BTreeMap::from([
+        ("device".to_owned(), bench.host.model.clone()),
+        ("cores".to_owned(), bench.host.cores.to_string()),
+        ("os".to_owned(), bench.host.os.clone()),
+        ("compiler".to_owned(), compiler.to_string()),
+        ("compiler_digest".to_owned(), compiler.digest.to_string()),
+        ("fingerprint".to_owned(), bench.toolchain.fingerprint()),
+    ]);
+    // A shipped contract is found by its relative folder anywhere; any other only by its whole path.
+    let shipped = contract.directory.starts_with(kernsmith_op_contract::FOLDER);
+    let absolute = if shipped { None } else { std::path::absolute(&contract.directory).ok() };
+    let directory = absolute.unwrap_or_else(|| contract.directory.clone());
+    Opened {
+        format: LOG_FORMAT,
+        run_id: run_id.clone(),
+        program: program(),
+        contract: contract.name.clone(),
+        contract_version: contract.version,
+        contract_digest: contract.digest,
+        contract_path: directory.display().to_string(),
+        target: bench.target.clone(),
+        seed,
+        config: bench.config.effective(),
+        config_digest: bench.config.digest(),
+        environment,
+        forked_from: None,
+    }
+}
+
+fn program() -> String {
+    format!("kernsmith {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Date, time and contract, made unique by a few digits of the clock.
+fn new_run_id(contract: &str) -> Result<RunId, CliError> {
+    let now = jiff::Timestamp::now();
+    let name: String =
+        contract.to_lowercase().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    let stamp = now.strftime("%Y%m%d-%H%M%S");
+    super::run_id(&format!("{stamp}-{name}-{:04x}", now.subsec_nanosecond() as u16))
+}
+
+/// A seed that differs from run to run; it is recorded, so that the run can be repeated.
+fn fresh_seed() -> u64 {
+    let now = jiff::Timestamp::now().as_nanosecond();
+    let digest = kernsmith_core::Digest::of(format!("{now}-{}", std::process::id()).as_bytes());
+    u64::from_le_bytes(std::array::from_fn(|index| digest.bytes()[index]))
+}
+
+/// Once: finish the current candidate, confirm the best one and seal. Twice: go at once.
+async fn watch_signals(stop: StopSignal) {
+    for turn in 0.. {
+        if wait_for_signal().await.is_err() {
+            return;
+        }
+        if turn > 0 {
+            // Workers and compilers die with their parent; whatever was acknowledged is on disk.
+            std::process::exit(Exit::Interrupted as i32);
+        }
+        note("stopping after the current candidate; press Ctrl-C again to stop at once");
+        stop.stop();
+    }
+}
+
+async fn wait_for_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// Writes the report, prints how it ended, and picks the exit code.
+fn finish(global: &Global, outcome: &Outcome, directory: &Path) -> Answer {
+    let options = super::report_options(directory)?;
+    let paths = kernsmith_report::write(directory, &options).map_err(CliError::log)?;
+    let summary = kernsmith_report::summary(directory, &options).map_err(CliError::log)?;
+    if global.format == Format::Human {
+        data("");
+        match &summary.champion {
+            Some(champion) => {
+                let score =
+                    champion.sol_score.map(|score| format!(", SOL score {score:.3}")).unwrap_or_default();
+                data(&format!(
+                    "champion #{:04}: {:.3}x [{:.3}, {:.3}] against {}{score}",
+                    champion.seq,
+                    champion.ratio,
+                    champion.ci_low,
+                    champion.ci_high,
+                    summary.baseline.as_ref().map_or("the baseline", |baseline| baseline.name.as_str())
+                ));
+                data(&format!("source   {}", champion.source_path.display()));
+                data(&format!("replay   {}", champion.replay));
+            }
+            None => data("no champion: nothing better than the baseline was confirmed"),
+        }
+        data(&format!("report   {}", paths.html.display()));
+    } else {
+        data(&serde_json::to_string(&summary).map_err(CliError::internal)?);
+    }
+    Ok(match outcome.limit {
+        Limit::Interrupted => Exit::Interrupted,
+        _ if outcome.champion.is_some() => Exit::Done,
+        Limit::Budget if summary.candidates.accepted == 0 && summary.candidates.rejected.is_empty() => {
+            Exit::Budget
+        }
+        _ => Exit::No,
+    })
+}
