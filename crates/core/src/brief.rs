@@ -1,0 +1,89 @@
+//! The brief: what a proposer is told before it writes one candidate.
+//!
+//! It never holds held-out shapes, seeds or oracle values.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::candidate::{GeneValue, Genome, Prediction};
+use crate::failure::FailureClass;
+use crate::id::{NodeId, Seq};
+use crate::target::Target;
+
+/// What a proposer is told before it writes one candidate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Brief {
+    /// Contract name.
+    pub contract: String,
+    /// Built for.
+    pub target: Target,
+    /// The strategy to implement.
+    pub strategy: StrategyBrief,
+    /// Attempts under this node and its ancestors that passed, best first.
+    pub elites: Vec<Attempt>,
+    /// Attempts under this node that failed, latest first.
+    pub failures: Vec<Attempt>,
+    /// The champion of the whole run so far.
+    pub champion: Option<Attempt>,
+    /// Keys of genomes that were tried under this template, so that none is proposed twice.
+    pub tried: Vec<Genome>,
+    /// Everything that is known about genomes of this template, in order; what is not judged yet is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trials: Vec<Trial>,
+    /// Attempts made so far in the whole run, this one not counted: with the seed it fixes the random stream.
+    pub ordinal: u64,
+    /// The run's seed.
+    pub seed: u64,
+}
+
+/// The strategy: a node with everything that it inherits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StrategyBrief {
+    /// The node.
+    pub node: NodeId,
+    /// Titles from the family down to the node.
+    pub path: Vec<String>,
+    /// Template, own or inherited.
+    pub template: Option<String>,
+    /// Genes fixed by the node and its ancestors.
+    pub fixed: BTreeMap<String, GeneValue>,
+    /// Expected ratio to the frozen baseline, after calibration.
+    pub predicted: Prediction,
+    /// Instruction families that the binary should contain.
+    pub expected_instructions: Vec<String>,
+    /// Why this strategy.
+    pub rationale: String,
+}
+
+/// A genome and what came out of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Its `Proposed` entry.
+    pub proposal: Seq,
+    /// How it was made.
+    pub operator: String,
+    /// The genes.
+    pub genome: Genome,
+    /// Measured ratio to the frozen baseline; `None` where it failed.
+    pub ratio: Option<f64>,
+}
+
+/// One earlier attempt, as far as a proposer may see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Its `Proposed` entry.
+    pub proposal: Seq,
+    /// The node that it implemented.
+    pub node: NodeId,
+    /// Template, where there is one.
+    pub template: Option<String>,
+    /// Genes, where there are some.
+    pub genome: Genome,
+    /// Measured ratio to the frozen baseline, where it passed.
+    pub ratio: Option<f64>,
+    /// Measured ratio by workload, where it passed.
+    pub workload_ratios: BTreeMap<String, f64>,
+    /// Failure class and structured detail, where it failed.
+    pub failure: Option<(FailureClass, String)>,
+}
