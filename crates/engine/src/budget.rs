@@ -1,0 +1,125 @@
+//! When a search ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use kernsmith_planner::Tree;
+use kernsmith_search_config::BudgetConfig;
+
+/// A flag that asks the search to finish the current candidate and seal; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct StopSignal(Arc<AtomicBool>);
+
+impl StopSignal {
+    /// Asks the search to stop.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether somebody asked.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Why a search ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// The user asked.
+    Interrupted,
+    /// Wall time, candidates or evaluations are used up.
+    Budget,
+    /// The champion reached the goal.
+    Goal,
+    /// Nothing untried is left.
+    Exhausted,
+}
+
+impl Limit {
+    /// The word in the log's `closed` entry.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Interrupted => "interrupted",
+            Self::Budget => "budget",
+            Self::Goal => "goal",
+            Self::Exhausted => "exhausted",
+        }
+    }
+}
+
+/// Share of the wall time that confirmations may take while the search still goes on.
+const CONFIRM_SHARE: f64 = 0.2;
+/// The last confirmation's time, with room for a slower one, is kept back for the final one.
+const CONFIRM_ROOM: f64 = 1.5;
+
+/// What confirmations have cost so far. A contract with a slow baseline can make one take a sixth of the budget.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ConfirmCost {
+    spent_seconds: f64,
+    last_seconds: f64,
+}
+
+impl ConfirmCost {
+    pub(crate) const fn add(&mut self, seconds: f64) {
+        self.spent_seconds += seconds;
+        self.last_seconds = seconds;
+    }
+
+    /// Whether another confirmation keeps within its share of the time so far; the first always may.
+    pub(crate) fn affordable(&self, wall_seconds: f64) -> bool {
+        self.last_seconds <= 0.0 || self.spent_seconds + self.last_seconds <= wall_seconds * CONFIRM_SHARE
+    }
+
+    /// Wall time to keep back for the last confirmation.
+    pub(crate) const fn reserve_seconds(&self, configured: f64) -> f64 {
+        configured.max(self.last_seconds * CONFIRM_ROOM)
+    }
+}
+
+/// Wall time of this session on top of that of earlier ones.
+#[derive(Debug, Clone)]
+pub(crate) struct BudgetClock {
+    started: Instant,
+    before: Duration,
+}
+
+impl BudgetClock {
+    pub(crate) fn start(seconds_before: f64) -> Self {
+        Self { started: Instant::now(), before: Duration::from_secs_f64(seconds_before.max(0.0)) }
+    }
+
+    pub(crate) fn wall_seconds(&self) -> f64 {
+        (self.before + self.started.elapsed()).as_secs_f64()
+    }
+
+    /// Why the search should end now, if it should; `reserve_seconds` are kept for confirmation.
+    pub(crate) fn limit(&self, config: &BudgetConfig, tree: &Tree, reserve_seconds: f64) -> Option<Limit> {
+        let counts = tree.counts();
+        let champion = tree.champion().map_or(0.0, |champion| champion.ci_low);
+        if config.goal_ratio > 0.0 && champion >= config.goal_ratio {
+            return Some(Limit::Goal);
+        }
+        let out_of_time =
+            config.wall_seconds > 0.0 && self.wall_seconds() + reserve_seconds >= config.wall_seconds;
+        let out_of_candidates = config.candidates > 0 && counts.proposed >= config.candidates;
+        let out_of_evaluations = config.evaluations > 0 && counts.judged >= config.evaluations;
+        (out_of_time || out_of_candidates || out_of_evaluations).then_some(Limit::Budget)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_confirmations_wait_for_their_share_and_keep_their_time_back() {
+        let mut cost = ConfirmCost::default();
+        assert!(cost.affordable(1.0));
+        cost.add(12.0);
+        assert!(!cost.affordable(60.0));
+        assert!(cost.affordable(120.0));
+        assert!((cost.reserve_seconds(10.0) - 18.0).abs() < 1e-9);
+        assert!((cost.reserve_seconds(30.0) - 30.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,190 @@
+//! The search from its first plan to its last confirmation.
+
+use std::sync::Arc;
+
+use kernsmith_core::port::{Evaluate, PlanOccasion, PlanRequest, Propose, Record};
+use kernsmith_core::{Edit, Entry, Event, NodeId, Seq, Target};
+use kernsmith_op_contract::Contract;
+use kernsmith_planner::Tree;
+use kernsmith_search_config::SearchConfig;
+
+use crate::budget::{BudgetClock, ConfirmCost, Limit, StopSignal};
+use crate::error::EngineError;
+use crate::observe::Observe;
+
+/// Edit scripts that a proposer may have refused in a row before it is left alone.
+const MAX_REFUSALS: usize = 3;
+
+/// What an engine is made of.
+#[derive(Debug)]
+pub struct Parts<P, E, R, O> {
+    /// What is searched.
+    pub contract: Arc<Contract>,
+    /// What it is built for.
+    pub target: Target,
+    /// Writes edits and candidates.
+    pub proposer: P,
+    /// Judges candidates.
+    pub evaluator: Arc<E>,
+    /// Keeps what happened.
+    pub recorder: R,
+    /// Watches.
+    pub observer: O,
+    /// How to search.
+    pub config: SearchConfig,
+    /// Seed of everything but measured time.
+    pub seed: u64,
+    /// Asks the search to end.
+    pub stop: StopSignal,
+}
+
+/// One search over one log.
+#[derive(Debug)]
+pub struct Engine<P, E, R, O> {
+    pub(crate) contract: Arc<Contract>,
+    pub(crate) target: Target,
+    pub(crate) proposer: P,
+    pub(crate) evaluator: Arc<E>,
+    pub(crate) recorder: R,
+    pub(crate) observer: O,
+    pub(crate) config: SearchConfig,
+    pub(crate) seed: u64,
+    pub(crate) tree: Tree,
+    pub(crate) clock: BudgetClock,
+    pub(crate) confirm_cost: ConfirmCost,
+    stop: StopSignal,
+}
+
+/// How a search ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Why.
+    pub limit: Limit,
+    /// The champion's proposal, if something better than the baseline was confirmed.
+    pub champion: Option<Seq>,
+    /// Wall time of all sessions together.
+    pub wall_seconds: f64,
+}
+
+impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O> {
+    /// An engine with an empty tree; [`Engine::begin`] or [`Engine::resume`] comes next.
+    pub fn new(parts: Parts<P, E, R, O>) -> Self {
+        let Parts { contract, target, proposer, evaluator, recorder, observer, config, seed, stop } = parts;
+        let tree = Tree::new(crate::planner_options(&config));
+        let (clock, confirm_cost) = (BudgetClock::start(0.0), ConfirmCost::default());
+        Self {
+            contract,
+            target,
+            proposer,
+            evaluator,
+            recorder,
+            observer,
+            config,
+            seed,
+            tree,
+            clock,
+            confirm_cost,
+            stop,
+        }
+    }
+
+    /// Searches until a limit is reached, confirms the best candidate and closes the run.
+    pub async fn run(&mut self) -> Result<Outcome, EngineError> {
+        if self.tree.is_empty() && !self.widen(PlanOccasion::Start).await? {
+            return Err(EngineError::NothingToSearch { contract: self.contract.name.clone() });
+        }
+        let limit = loop {
+            if let Some(limit) =
+                self.limit(self.confirm_cost.reserve_seconds(self.config.search.final_seconds))
+            {
+                break limit;
+            }
+            if !self.turn().await? && !self.widen(PlanOccasion::Stagnation).await? {
+                break Limit::Exhausted;
+            }
+        };
+        self.confirm_contenders().await?;
+        let wall_seconds = self.clock.wall_seconds();
+        let reason = limit.as_str().to_owned();
+        self.record(vec![Event::Closed { reason, wall_seconds }]).await?;
+        Ok(Outcome { limit, champion: self.tree.champion().map(|champion| champion.proposal), wall_seconds })
+    }
+
+    /// The tree as the log tells it.
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Hands the log back, for sealing.
+    pub fn into_recorder(self) -> R {
+        self.recorder
+    }
+
+    /// Why the search should end now, if it should.
+    pub(crate) fn limit(&self, reserve_seconds: f64) -> Option<Limit> {
+        if self.stop.is_set() {
+            return Some(Limit::Interrupted);
+        }
+        self.clock.limit(&self.config.budget, &self.tree, reserve_seconds)
+    }
+
+    pub(crate) fn restart_clock(&mut self, wall_seconds_before: f64) {
+        self.clock = BudgetClock::start(wall_seconds_before);
+    }
+
+    /// Appends events; only when they are durable does the tree learn and the observer hear of them.
+    pub(crate) async fn record(&mut self, events: Vec<Event>) -> Result<Vec<Entry>, EngineError> {
+        let entries = self.recorder.append(events).await.map_err(EngineError::record)?;
+        for entry in &entries {
+            self.tree.apply(entry);
+            self.observer.noted(&self.tree, entry);
+        }
+        Ok(entries)
+    }
+
+    /// Asks the proposer for edits of the tree; `false` when it has none.
+    pub(crate) async fn widen(&mut self, occasion: PlanOccasion) -> Result<bool, EngineError> {
+        let mut refused = Vec::new();
+        while refused.len() < MAX_REFUSALS {
+            let request = self.plan_request(occasion, refused.clone());
+            let edits = self.proposer.plan(&request).await.map_err(|source| EngineError::Propose {
+                proposer: self.proposer.name().to_owned(),
+                source: Box::new(source),
+            })?;
+            if edits.is_empty() {
+                return Ok(false);
+            }
+            match self.tree.validate(&edits) {
+                Ok(()) => {
+                    let author = self.proposer.name().to_owned();
+                    self.record(vec![Event::TreeEdited { author, edits }]).await?;
+                    return Ok(true);
+                }
+                Err(problems) => {
+                    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                    refused.push(problems.join("; "));
+                }
+            }
+        }
+        let proposer = self.proposer.name().to_owned();
+        match occasion {
+            PlanOccasion::Start => Err(EngineError::Plan { proposer, problems: refused.join(" | ") }),
+            PlanOccasion::Refine | PlanOccasion::Stagnation => Ok(false),
+        }
+    }
+
+    /// Closes a node by rule, with the reason.
+    pub(crate) fn closure(node: NodeId, rationale: &str) -> Event {
+        let edits = vec![Edit::Prune { node, rationale: rationale.to_owned() }];
+        Event::TreeEdited { author: "engine".to_owned(), edits }
+    }
+
+    fn plan_request(&self, occasion: PlanOccasion, refused: Vec<String>) -> PlanRequest {
+        PlanRequest {
+            occasion,
+            tree: self.tree.render(self.config.search.tree_bytes as usize),
+            nodes: self.tree.node_briefs(),
+            refused,
+        }
+    }
+}

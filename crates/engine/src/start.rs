@@ -1,0 +1,61 @@
+//! How a run begins, and how it begins again.
+
+use kernsmith_core::event::{BaselineFrozen, Opened};
+use kernsmith_core::port::{Evaluate, Propose, Record};
+use kernsmith_core::{Entry, Event, Performance, Plan};
+
+use crate::error::EngineError;
+use crate::observe::Observe;
+use crate::run::Engine;
+
+/// The first entries of a run.
+#[derive(Debug, Clone)]
+pub struct Genesis {
+    /// Entry 0.
+    pub opened: Opened,
+    /// Measured before the search and frozen.
+    pub baseline: FrozenBaseline,
+}
+
+/// A baseline that was measured against itself.
+#[derive(Debug, Clone)]
+pub struct FrozenBaseline {
+    /// Its name in the contract, or `seed` for a user's own kernel.
+    pub name: String,
+    /// Its source text.
+    pub source: String,
+    /// How it is called.
+    pub plan: Plan,
+    /// Its times.
+    pub performance: Performance,
+}
+
+impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O> {
+    /// Writes the first entries of a new run.
+    pub async fn begin(&mut self, genesis: Genesis) -> Result<(), EngineError> {
+        let FrozenBaseline { name, source, plan, performance } = genesis.baseline;
+        let source = self.recorder.keep(source.as_bytes()).map_err(EngineError::record)?;
+        let baseline = BaselineFrozen { name, source, plan, performance };
+        let opened = Event::Opened(Box::new(genesis.opened));
+        self.record(vec![opened, Event::BaselineFrozen(Box::new(baseline))]).await?;
+        Ok(())
+    }
+
+    /// Takes an earlier run's entries and notes that the search goes on.
+    ///
+    /// The entries were durable before, so they are applied as they are; candidates that were proposed and never judged
+    /// are judged first.
+    pub async fn resume(
+        &mut self,
+        entries: impl IntoIterator<Item = Entry>,
+        wall_seconds_before: f64,
+        program: String,
+    ) -> Result<(), EngineError> {
+        for entry in entries {
+            self.tree.apply(&entry);
+        }
+        self.restart_clock(wall_seconds_before);
+        self.record(vec![Event::Resumed { program, wall_seconds_before }]).await?;
+        self.judge_pending().await
+    }
+}
