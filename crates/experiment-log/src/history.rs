@@ -1,0 +1,124 @@
+//! Walking over the lines of a history, whole or torn.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use kernsmith_core::{Digest, Seq};
+
+use crate::line::{self, Flaw, Line};
+use crate::verify::{Damage, DamageKind};
+use crate::{HISTORY_FILE, LogError};
+
+/// The lines of a history, read one after the other into one buffer.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    reader: BufReader<File>,
+    path: PathBuf,
+    buffer: Vec<u8>,
+    number: u64,
+    offset: u64,
+    next_offset: u64,
+    torn_bytes: u64,
+}
+
+impl Lines {
+    /// Opens the history of a run.
+    pub(crate) fn open(directory: &Path) -> Result<Self, LogError> {
+        let path = directory.join(HISTORY_FILE);
+        let file = File::open(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => LogError::NotARun { directory: directory.to_owned() },
+            _ => LogError::io("open", &path)(error),
+        })?;
+        let reader = BufReader::with_capacity(1 << 18, file);
+        Ok(Self { reader, path, buffer: Vec::new(), number: 0, offset: 0, next_offset: 0, torn_bytes: 0 })
+    }
+
+    /// The same, from the line on that begins at `offset` and has that number, from 0.
+    pub(crate) fn open_at(directory: &Path, offset: u64, number: u64) -> Result<Self, LogError> {
+        let mut lines = Self::open(directory)?;
+        lines.reader.seek(SeekFrom::Start(offset)).map_err(LogError::io("read", &lines.path))?;
+        Ok(Self { number, offset, next_offset: offset, ..lines })
+    }
+
+    /// Moves to the next whole line; `false` at the end, which a torn tail is too.
+    pub(crate) fn advance(&mut self) -> Result<bool, LogError> {
+        self.buffer.clear();
+        let count =
+            self.reader.read_until(b'\n', &mut self.buffer).map_err(LogError::io("read", &self.path))?;
+        if self.buffer.pop_if(|byte| *byte == b'\n').is_none() {
+            self.torn_bytes = count as u64;
+            return Ok(false);
+        }
+        self.number += 1;
+        self.offset = self.next_offset;
+        self.next_offset += count as u64;
+        Ok(true)
+    }
+
+    /// The line that [`Lines::advance`] moved to, without its newline.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Where the line begins that [`Lines::advance`] moved to.
+    pub(crate) const fn begin(&self) -> u64 {
+        self.offset
+    }
+
+    /// End of the last whole line.
+    pub(crate) const fn end(&self) -> u64 {
+        self.next_offset
+    }
+
+    /// Bytes after the last newline, once the end is reached.
+    pub(crate) const fn torn_bytes(&self) -> u64 {
+        self.torn_bytes
+    }
+
+    /// A damage at the current line.
+    pub(crate) fn damage(&self, flaw: Flaw) -> Damage {
+        Damage::at_line(self.number, self.offset, flaw)
+    }
+}
+
+/// What the next line must say about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Chain {
+    /// The next place.
+    pub(crate) next: Seq,
+    /// Digest of the last line.
+    pub(crate) last: Digest,
+}
+
+impl Chain {
+    /// The chain before the first line.
+    pub(crate) const fn start() -> Self {
+        Self { next: Seq(0), last: Digest::ZERO }
+    }
+
+    /// Checks a line against the one before it, and moves on to it whatever the outcome.
+    pub(crate) fn check<'a>(&mut self, bytes: &'a [u8]) -> Result<Line<'a>, Vec<Flaw>> {
+        let (digest, decoded) = line::decode(bytes);
+        let expected = std::mem::replace(&mut self.last, digest);
+        let place = self.next;
+        self.next = Seq(place.0 + 1);
+        let line = decoded.map_err(|flaw| vec![flaw])?;
+        let mut flaws = Vec::new();
+        if line.prev != expected {
+            let problem =
+                format!("`prev` is {}, the line before has {}", line.prev.short(), expected.short());
+            flaws.push((DamageKind::BrokenChain, problem));
+        }
+        if line.seq != place {
+            flaws.push((DamageKind::SeqGap, format!("`seq` is {}, expected {}", line.seq.0, place.0)));
+            self.next = Seq(line.seq.0.saturating_add(1));
+        }
+        if flaws.is_empty() { Ok(line) } else { Err(flaws) }
+    }
+}
+
+/// The flaw of a line whose event does not parse.
+pub(crate) fn bad_event(error: &serde_json::Error) -> Flaw {
+    (DamageKind::BadJson, error.to_string())
+}
