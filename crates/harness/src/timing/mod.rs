@@ -1,0 +1,11 @@
+//! The clock: buffers that never repeat, intervals, pairs, and what comes out of them.
+
+mod interval;
+mod pairs;
+mod set;
+mod summary;
+
+pub(crate) use interval::{Meter, measure};
+pub(crate) use pairs::{PairRules, SLOW_CALL_US, Series, Watch, alone, pairs, quiet};
+pub(crate) use set::{Range, TimedSet};
+pub(crate) use summary::{noise_of, summarise};

@@ -1,0 +1,221 @@
+//! Samples: pairs of baseline and candidate, or the candidate alone.
+
+use std::time::{Duration, Instant};
+
+use kernsmith_stats::{SequentialStop, Step};
+use rand_chacha::ChaCha12Rng;
+
+use super::interval::{Meter, empty_interval_us, measure, per_call_us};
+use super::set::{Range, TimedSet};
+use crate::error::Stop;
+use crate::options::HarnessOptions;
+use crate::process::Ran;
+use crate::runner::Runner;
+
+/// A baseline whose call takes this long is measured next to a candidate only when it is confirmed; before that its
+/// stored samples serve, as in the screen.
+pub(crate) const SLOW_CALL_US: f64 = 250e3;
+
+/// Samples of one workload, in order of measurement; time of one call in microseconds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Series {
+    pub(crate) candidate: Vec<f64>,
+    pub(crate) baseline: Vec<f64>,
+    /// Whether sample `i` of both was measured side by side.
+    pub(crate) paired: bool,
+    /// Calls in one interval of the candidate.
+    pub(crate) calls: u32,
+    pub(crate) cold: bool,
+}
+
+/// When to stop.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PairRules {
+    pub(crate) least: u32,
+    pub(crate) most: u32,
+    pub(crate) budget: Duration,
+    pub(crate) target_half_width: f64,
+}
+
+/// Who looks at what happens between samples. Every method gets the set so that it can retire ranges.
+pub(crate) trait Watch {
+    /// After an interval of the candidate.
+    fn candidate_ran(&mut self, set: &mut TimedSet, range: Range, ran: &Ran) -> Result<(), Stop>;
+
+    /// Before an interval of the baseline.
+    fn baseline_begins(&mut self, candidate: &Runner);
+
+    /// After an interval of the baseline.
+    fn baseline_ran(
+        &mut self,
+        set: &mut TimedSet,
+        range: Range,
+        ran: &Ran,
+        candidate: &Runner,
+    ) -> Result<(), Stop>;
+
+    /// When no more intervals come.
+    fn end(&mut self, set: &mut TimedSet) -> Result<(), Stop>;
+}
+
+/// A watch that looks at nothing: for trusted code.
+pub(crate) struct Quiet {
+    rng: ChaCha12Rng,
+}
+
+/// Looks at nothing.
+pub(crate) fn quiet() -> Quiet {
+    Quiet { rng: rand::make_rng() }
+}
+
+impl Watch for Quiet {
+    fn candidate_ran(&mut self, set: &mut TimedSet, range: Range, _: &Ran) -> Result<(), Stop> {
+        set.retire(range, &mut self.rng);
+        Ok(())
+    }
+
+    fn baseline_begins(&mut self, _: &Runner) {}
+
+    fn baseline_ran(&mut self, set: &mut TimedSet, range: Range, _: &Ran, _: &Runner) -> Result<(), Stop> {
+        set.retire(range, &mut self.rng);
+        Ok(())
+    }
+
+    fn end(&mut self, _: &mut TimedSet) -> Result<(), Stop> {
+        Ok(())
+    }
+}
+
+/// One who is measured.
+struct Contender<'a> {
+    runner: &'a mut Runner,
+    calls: u32,
+    overhead_us: f64,
+}
+
+impl<'a> Contender<'a> {
+    /// Runs once (that time is thrown away) and chooses how many calls make an interval.
+    fn warm_up(
+        runner: &'a mut Runner,
+        meter: &Meter<'_>,
+        set: &mut TimedSet,
+        options: &HarnessOptions,
+        timeout: Duration,
+    ) -> Result<(Self, Range, Ran), Stop> {
+        let overhead_us = empty_interval_us(runner)?;
+        let range = set.take(1);
+        let ran = measure(runner, meter, set, range, timeout)?;
+        let once_us = per_call_us(&ran, 1, overhead_us).max(0.01);
+        let wanted = (options.interval_us / once_us).ceil();
+        let most = u64::from(options.calls_per_interval_max).min(set.calls_max()).max(1);
+        let calls = (wanted as u64).clamp(1, most) as u32;
+        Ok((Self { runner, calls, overhead_us }, range, ran))
+    }
+
+    fn sample(
+        &mut self,
+        meter: &Meter<'_>,
+        set: &mut TimedSet,
+        timeout: Duration,
+    ) -> Result<(f64, Range, Ran), Stop> {
+        let range = set.take(self.calls);
+        let ran = measure(self.runner, meter, set, range, timeout)?;
+        Ok((per_call_us(&ran, range.calls, self.overhead_us), range, ran))
+    }
+}
+
+/// Measures candidate and baseline in turn, the order changing from pair to pair, each in its own process.
+pub(crate) fn pairs(
+    meters: (&Meter<'_>, &Meter<'_>),
+    set: &mut TimedSet,
+    runners: (&mut Runner, &mut Runner),
+    rules: PairRules,
+    options: &HarnessOptions,
+    timeout: Duration,
+    watch: &mut dyn Watch,
+) -> Result<Series, Stop> {
+    let (meter, base_meter) = meters;
+    let (candidate, baseline) = runners;
+    let (mut base, range, ran) = Contender::warm_up(baseline, base_meter, set, options, timeout)?;
+    let first_us = per_call_us(&ran, 1, base.overhead_us);
+    watch.baseline_begins(candidate);
+    watch.baseline_ran(set, range, &ran, candidate)?;
+    let (mut contender, range, ran) = Contender::warm_up(candidate, meter, set, options, timeout)?;
+    watch.candidate_ran(set, range, &ran)?;
+    let stop = SequentialStop {
+        target_half_width: rules.target_half_width,
+        min_samples: rules.least.max(6) as usize,
+        max_samples: rules.most as usize,
+    };
+    let mut series = Series { paired: true, calls: contender.calls, ..Series::default() };
+    let mut log_ratios = Vec::new();
+    let begin = Instant::now();
+    // One call of a slow baseline is a sample: there is nothing to warm up, and no time to lose.
+    let mut known = (first_us >= SLOW_CALL_US).then_some(first_us);
+    loop {
+        let baseline_first = log_ratios.len() % 2 == 0;
+        let mut times = [0.0; 2];
+        for turn in 0..2 {
+            if (turn == 0) == baseline_first {
+                if let Some(time) = known.take() {
+                    times[0] = time;
+                    continue;
+                }
+                watch.baseline_begins(contender.runner);
+                let (time, range, ran) = base.sample(base_meter, set, timeout)?;
+                watch.baseline_ran(set, range, &ran, contender.runner)?;
+                times[0] = time;
+            } else {
+                let (time, range, ran) = contender.sample(meter, set, timeout)?;
+                watch.candidate_ran(set, range, &ran)?;
+                times[1] = time;
+            }
+        }
+        series.baseline.push(times[0]);
+        series.candidate.push(times[1]);
+        log_ratios.push((times[0] / times[1]).ln());
+        let enough = log_ratios.len() >= rules.least as usize
+            || (first_us >= SLOW_CALL_US && begin.elapsed() >= rules.budget && is_plain(&log_ratios));
+        if (enough && begin.elapsed() >= rules.budget) || stop.after(&log_ratios) != Step::Continue {
+            watch.end(set)?;
+            return Ok(series);
+        }
+    }
+}
+
+/// Whether two pairs and more all say that one side is at least twice as fast: then more of them cost seconds and tell
+/// nothing.
+fn is_plain(log_ratios: &[f64]) -> bool {
+    let (faster, slower) = (
+        log_ratios.iter().all(|ratio| *ratio > 2_f64.ln()),
+        log_ratios.iter().all(|ratio| *ratio < -2_f64.ln()),
+    );
+    log_ratios.len() >= 2 && (faster || slower)
+}
+
+/// Measures the candidate alone; stops early when even its fastest call is slower than `hopeless_us`.
+pub(crate) fn alone(
+    meter: &Meter<'_>,
+    set: &mut TimedSet,
+    runner: &mut Runner,
+    options: &HarnessOptions,
+    timeout: Duration,
+    hopeless_us: Option<f64>,
+    watch: &mut dyn Watch,
+) -> Result<(Series, bool), Stop> {
+    let (mut contender, range, ran) = Contender::warm_up(runner, meter, set, options, timeout)?;
+    watch.candidate_ran(set, range, &ran)?;
+    let mut series = Series { calls: contender.calls, ..Series::default() };
+    let mut hopeless = false;
+    for _ in 0..options.screen_samples.max(1) {
+        let (time, range, ran) = contender.sample(meter, set, timeout)?;
+        watch.candidate_ran(set, range, &ran)?;
+        series.candidate.push(time);
+        hopeless = hopeless_us.is_some_and(|limit| series.candidate.iter().all(|time| *time > limit));
+        if hopeless && series.candidate.len() >= 2 {
+            break;
+        }
+    }
+    watch.end(set)?;
+    Ok((series, hopeless))
+}

@@ -1,0 +1,288 @@
+//! Buffers for timed calls: many slots, used in turn, with content that never repeats and caches that never hold it.
+
+use kernsmith_tensor::DType;
+use kernsmith_wire::{PAGE_BYTES, Pool};
+use rand::RngExt as _;
+use rand_chacha::ChaCha12Rng;
+
+use crate::arena::{Placed, Span, Store};
+use crate::check::Poison;
+use crate::error::HarnessError;
+use crate::inputs;
+use crate::layout::{Shape, TensorLayout};
+use crate::setup::Setup;
+
+/// Assumed where the machine does not say how large its last-level cache is.
+const DEFAULT_CACHE_BYTES: u64 = 32 << 20;
+/// Between two uses of a slot, so many cache sizes of other slots are touched.
+const CACHE_FACTOR: u64 = 2;
+/// A candidate's range waits to be looked at while the baseline runs twice and the candidate once more; and the end of the
+/// row may be left over before it begins anew. None of these five may meet.
+const SLOTS_MIN: u64 = 5;
+const SLOTS_MAX: u64 = 4096;
+/// Inputs move by this much each time round, so that no call ever sees the same content again.
+const SHIFT_BYTES: u64 = 64;
+
+/// One tensor's row of slots in its pool.
+#[derive(Debug, Clone)]
+struct Lane {
+    base: u64,
+    stride: u64,
+    bytes: u64,
+    dtype: DType,
+}
+
+/// The timed buffers of one shape.
+#[derive(Debug)]
+pub(crate) struct TimedSet {
+    /// The oracle's number for these pools.
+    pub(crate) store: Store,
+    pub(crate) inputs: Pool,
+    pub(crate) outputs: Pool,
+    input_lanes: Vec<Lane>,
+    output_lanes: Vec<Lane>,
+    turns: Turns,
+    poisons: Vec<Poison>,
+}
+
+/// Which slots come next, in turn.
+#[derive(Debug)]
+struct Turns {
+    slots: u64,
+    cursor: u64,
+    shift: u64,
+}
+
+impl Turns {
+    const fn new(slots: u64) -> Self {
+        Self { slots, cursor: 0, shift: 0 }
+    }
+
+    /// The most calls that one interval can hold.
+    const fn calls_max(&self) -> u64 {
+        self.slots / SLOTS_MIN
+    }
+
+    fn take(&mut self, calls: u32) -> Range {
+        let calls = calls.clamp(1, self.calls_max().max(1) as u32);
+        if self.cursor + u64::from(calls) > self.slots {
+            self.cursor = 0;
+            self.shift = (self.shift + SHIFT_BYTES) % PAGE_BYTES;
+        }
+        let range = Range { first: self.cursor, calls, shift: self.shift };
+        self.cursor += u64::from(calls);
+        range
+    }
+}
+
+/// Consecutive slots that one interval uses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Range {
+    pub(crate) first: u64,
+    pub(crate) calls: u32,
+    shift: u64,
+}
+
+impl TimedSet {
+    /// Buffers of a workload, drawn as the contract's first case says.
+    pub(crate) fn for_shape(setup: &Setup, index: usize) -> Result<Self, HarnessError> {
+        let shape = &setup.shapes[index];
+        let mut rng = setup.rng();
+        let mut set = Self::new(setup, &shape.inputs, &shape.outputs)?;
+        std::thread::scope(|scope| {
+            scope.spawn(|| set.inputs.populate());
+            set.outputs.populate();
+        });
+        let case = &setup.contract.cases[0];
+        for (input, lane) in set.input_lanes.clone().iter().enumerate() {
+            let distribution = inputs::distribution(&setup.contract, case, input);
+            let span = Span { offset: lane.base, bytes: lane.stride * set.turns.slots + PAGE_BYTES };
+            let row = shape.inputs[input].row_elements;
+            let seed = rng.random::<u64>();
+            inputs::draw_pool(lane.dtype, &distribution, seed, row, span.of_mut(&mut set.inputs));
+        }
+        set.poison_all(&mut rng);
+        Ok(set)
+    }
+
+    /// Buffers of any tensors, zeroed.
+    pub(crate) fn new(
+        setup: &Setup,
+        inputs: &[TensorLayout],
+        outputs: &[TensorLayout],
+    ) -> Result<Self, HarnessError> {
+        let footprint = |tensors: &[TensorLayout]| tensors.iter().map(|t| t.window_bytes).sum::<u64>();
+        let both = (footprint(inputs) + footprint(outputs)).max(1);
+        let cache = if setup.host.l3_bytes == 0 { DEFAULT_CACHE_BYTES } else { setup.host.l3_bytes };
+        let wanted = (CACHE_FACTOR * cache).div_ceil(both).clamp(SLOTS_MIN, SLOTS_MAX);
+        let slots = wanted.min((setup.options.timing_memory_bytes / both).max(SLOTS_MIN));
+        let (input_lanes, input_bytes) = lanes(inputs, slots);
+        let (output_lanes, output_bytes) = lanes(outputs, slots);
+        let create =
+            |name, bytes| Pool::create(name, bytes).map_err(HarnessError::system("make a memory file"));
+        Ok(Self {
+            store: 0,
+            inputs: create("kernsmith-timed-in", input_bytes)?,
+            outputs: create("kernsmith-timed-out", output_bytes)?,
+            input_lanes,
+            output_lanes,
+            turns: Turns::new(slots),
+            poisons: vec![Poison::default(); slots as usize],
+        })
+    }
+
+    /// The most calls that one interval can hold: intervals that are in use must never meet in a slot.
+    pub(crate) const fn calls_max(&self) -> u64 {
+        self.turns.calls_max()
+    }
+
+    /// Whether all slots together are larger than what caches can hold.
+    pub(crate) fn is_cold(&self, setup: &Setup) -> bool {
+        let bytes: u64 = self.input_lanes.iter().chain(&self.output_lanes).map(|lane| lane.stride).sum();
+        bytes * self.turns.slots >= CACHE_FACTOR * setup.host.l3_bytes
+    }
+
+    /// The next slots, in turn.
+    pub(crate) fn take(&mut self, calls: u32) -> Range {
+        self.turns.take(calls)
+    }
+
+    /// Windows over a range: offset, length, where the first call's tensor begins in it, stride; inputs, then outputs.
+    pub(crate) fn windows(&self, range: Range) -> Vec<(u64, u64, u64, u64)> {
+        let inputs = self.input_lanes.iter().map(|lane| {
+            let offset = lane.base + range.first * lane.stride;
+            (offset, lane.stride * u64::from(range.calls) + PAGE_BYTES, range.shift, lane.stride)
+        });
+        let outputs = self.output_lanes.iter().map(|lane| {
+            let offset = lane.base + range.first * lane.stride;
+            (offset, lane.stride * u64::from(range.calls), 0, lane.stride)
+        });
+        inputs.chain(outputs).collect()
+    }
+
+    /// Inputs in a set.
+    pub(crate) fn input_count(&self) -> usize {
+        self.input_lanes.len()
+    }
+
+    /// One call's tensors, for the oracle.
+    pub(crate) fn placed(&self, range: Range, call: u32) -> Placed {
+        let slot = range.first + u64::from(call);
+        let span = |lane: &Lane, shift: u64| Span {
+            offset: lane.base + slot * lane.stride + shift,
+            bytes: lane.bytes,
+        };
+        Placed {
+            store: self.store,
+            inputs: self.input_lanes.iter().map(|lane| span(lane, range.shift)).collect(),
+            outputs: self.output_lanes.iter().map(|lane| span(lane, 0)).collect(),
+        }
+    }
+
+    /// The first output of a call that still holds poison, with the element.
+    pub(crate) fn unwritten(&self, range: Range, call: u32) -> Option<(usize, u64)> {
+        let poison = self.poisons[(range.first + u64::from(call)) as usize];
+        let placed = self.placed(range, call);
+        self.output_lanes.iter().zip(&placed.outputs).enumerate().find_map(|(index, (lane, span))| {
+            let first = poison.first(lane.dtype, span.of(&self.outputs))?;
+            Some((index, first))
+        })
+    }
+
+    /// Poisons the outputs of a range for its next use; the next use is a whole turn away, when no cache holds them.
+    pub(crate) fn retire(&mut self, range: Range, rng: &mut ChaCha12Rng) {
+        for slot in range.first..range.first + u64::from(range.calls) {
+            self.poison_slot(slot, rng);
+        }
+    }
+
+    fn poison_all(&mut self, rng: &mut ChaCha12Rng) {
+        for slot in 0..self.turns.slots {
+            self.poison_slot(slot, rng);
+        }
+    }
+
+    fn poison_slot(&mut self, slot: u64, rng: &mut ChaCha12Rng) {
+        let variant = self.poisons[slot as usize].variant + 1;
+        let poison = Poison { variant: variant % 2, secret: rng.random::<u64>(), sparse: true };
+        self.poisons[slot as usize] = poison;
+        for lane in &self.output_lanes {
+            let span = Span { offset: lane.base + slot * lane.stride, bytes: lane.bytes };
+            poison.lay(lane.dtype, span.of_mut(&mut self.outputs));
+        }
+    }
+}
+
+/// Puts one row of slots behind the other; a page is left over for the shift.
+fn lanes(tensors: &[TensorLayout], slots: u64) -> (Vec<Lane>, u64) {
+    let mut base = 0;
+    let mut lanes = Vec::new();
+    for tensor in tensors {
+        let stride = tensor.window_bytes;
+        lanes.push(Lane { base, stride, bytes: tensor.bytes, dtype: tensor.dtype });
+        base += stride * slots + PAGE_BYTES;
+    }
+    (lanes, base)
+}
+
+/// A tensor of plain bytes, for kernels that belong to no contract.
+pub(crate) fn plain(name: &str, bytes: u64) -> TensorLayout {
+    TensorLayout {
+        name: name.to_owned(),
+        dtype: DType::F32,
+        elements: bytes / 4,
+        bytes,
+        window_bytes: crate::layout::whole_pages(bytes),
+        row_elements: 1,
+        slice_elements: 1,
+    }
+}
+
+impl TimedSet {
+    /// Buffers for one input and one output of so many bytes.
+    pub(crate) fn for_copy(setup: &Setup, bytes: u64) -> Result<Self, HarnessError> {
+        let mut set = Self::new(setup, &[plain("in", bytes)], &[plain("out", bytes)])?;
+        // Pages that were never written share one page of zeros, which no cache would miss.
+        set.inputs.bytes_mut().fill(1);
+        set.outputs.bytes_mut().fill(2);
+        Ok(set)
+    }
+
+    /// The shape of [`TimedSet::for_copy`], for the meter.
+    pub(crate) fn copy_shape(bytes: u64) -> Shape {
+        Shape {
+            name: "copy".to_owned(),
+            axes: kernsmith_core::Bindings::new(),
+            inputs: vec![plain("in", bytes)],
+            outputs: vec![plain("out", bytes)],
+            extent: 1,
+            flops: 0.0,
+            bytes: 2.0 * bytes as f64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_that_are_in_use_never_meet() {
+        for slots in 5..80_u64 {
+            for (candidate, baseline) in [(1, 1), (7, 2), (2, 7), (300, 1), (1, 300), (300, 300)] {
+                let mut turns = Turns::new(slots);
+                let mut recent: Vec<Range> = Vec::new();
+                for turn in 0..200 {
+                    // Order as in interleaved pairs: candidate, baseline, baseline, candidate.
+                    let range = turns.take(if turn % 4 == 1 || turn % 4 == 2 { baseline } else { candidate });
+                    let end = |range: &Range| range.first + u64::from(range.calls);
+                    assert!(end(&range) <= slots);
+                    let waiting = &recent[recent.len().saturating_sub(3)..];
+                    let meets = waiting.iter().any(|old| old.first < end(&range) && range.first < end(old));
+                    assert!(!meets, "{slots} slots, {candidate} and {baseline} calls, turn {turn}");
+                    recent.push(range);
+                }
+            }
+        }
+    }
+}
