@@ -1,0 +1,10 @@
+//! The one integration-test binary: the command from outside, the ports' conformance, and the house rules.
+
+mod adversarial;
+mod architecture;
+mod conformance;
+mod contracts;
+mod evaluate;
+mod resilience;
+mod search;
+mod support;
