@@ -10,11 +10,17 @@ pub(crate) use run::{Ran, Task};
 pub(crate) use spawn::{Spawner, WorkerRole};
 
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use kernsmith_sandbox::{Child, Confinement};
 use kernsmith_wire::{Channel, Control, Pool};
 
 use crate::error::HarnessError;
+
+/// How often a trusted worker's threads are looked at, what they may run in between and still be asleep, and for how long.
+const REST_LOOK: Duration = Duration::from_millis(1);
+const REST_NS: u64 = 100_000;
+const REST_MAX: Duration = Duration::from_millis(100);
 
 /// A worker that has loaded one code object and waits for work. Dropping it kills it with everything that it started.
 pub(crate) struct Worker {
@@ -55,6 +61,21 @@ impl Worker {
     /// The process in which threads are counted.
     pub(crate) fn census(&self) -> crate::threads::Census {
         crate::threads::Census::take(self.pid)
+    }
+
+    /// Waits until its threads sleep, or for a tenth of a second: for trusted code, which may be a library whose
+    /// threads spin for a while after a call.
+    pub(crate) fn rest(&self) {
+        let begin = Instant::now();
+        let mut before = self.census();
+        while before.others() > 0 && begin.elapsed() < REST_MAX {
+            std::thread::sleep(REST_LOOK);
+            let after = self.census();
+            if after.restless_since(&before) < REST_NS {
+                return;
+            }
+            before = after;
+        }
     }
 }
 

@@ -138,6 +138,7 @@ pub(crate) fn pairs(
     let (candidate, baseline) = runners;
     let (mut base, range, ran) = Contender::warm_up(baseline, base_meter, set, options, timeout)?;
     let first_us = per_call_us(&ran, 1, base.overhead_us);
+    base.runner.worker.rest();
     watch.baseline_begins(candidate);
     watch.baseline_ran(set, range, &ran, candidate)?;
     let (mut contender, range, ran) = Contender::warm_up(candidate, meter, set, options, timeout)?;
@@ -163,6 +164,8 @@ pub(crate) fn pairs(
                 }
                 watch.baseline_begins(contender.runner);
                 let (time, range, ran) = base.sample(base_meter, set, timeout)?;
+                // Some libraries' threads go on looking for work for milliseconds: never at the candidate's cost.
+                base.runner.worker.rest();
                 watch.baseline_ran(set, range, &ran, contender.runner)?;
                 times[0] = time;
             } else {
