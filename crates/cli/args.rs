@@ -57,7 +57,7 @@ pub(crate) enum Format {
     Json,
     /// JSON lines as things happen, the final object last.
     Jsonl,
-    /// Comma-separated values; tables of `log` only.
+    /// Comma-separated values; tables of `log` and `bench` only.
     Csv,
     /// Not in this build; `log export` says what to do instead.
     #[value(hide = true)]
@@ -85,7 +85,11 @@ impl Format {
 impl Command {
     /// Whether the answer is a table.
     pub(crate) const fn answers_with_a_table(&self) -> bool {
-        matches!(self, Self::Log(verb) if verb.answers_with_a_table())
+        match self {
+            Self::Log(verb) => verb.answers_with_a_table(),
+            Self::Bench(verb) => verb.answers_with_a_table(),
+            _ => false,
+        }
     }
 }
 
@@ -113,6 +117,9 @@ pub(crate) enum Command {
     /// Show the effective configuration.
     #[command(subcommand)]
     Config(commands::config::Verb),
+    /// Measure how good and how fast the search itself is.
+    #[command(subcommand)]
+    Bench(commands::bench::Verb),
     /// Say what this machine can do and what it lacks.
     Doctor(commands::doctor::Args),
 }

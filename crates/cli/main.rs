@@ -31,7 +31,7 @@ fn run(cli: Cli) -> Answer {
     let global = cli.global;
     if global.format.is_tabular() && !cli.command.answers_with_a_table() {
         return Err(CliError::usage(
-            "only tables of `kernsmith log` have that format; use human, json or jsonl",
+            "only tables of `kernsmith log` and `kernsmith bench` have that format; use human, json or jsonl",
         ));
     }
     match cli.command {
@@ -44,6 +44,7 @@ fn run(cli: Cli) -> Answer {
         Command::Contract(verb) => commands::contract::run(&global, verb),
         Command::Log(verb) => commands::log::run(&global, verb),
         Command::Config(verb) => commands::config::run(&global, &verb),
+        Command::Bench(verb) => commands::bench::run(&global, &verb),
         Command::Doctor(args) => commands::doctor::run(&global, &args),
     }
 }

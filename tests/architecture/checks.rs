@@ -19,7 +19,7 @@ pub(crate) const CHECKS: [(&str, Check); 10] = [
 ];
 
 /// Which crate stands on which floor; a crate depends only on lower ones. Rooms not yet built are named too.
-const LAYERS: [&[&str]; 5] = [
+const LAYERS: [&[&str]; 6] = [
     &["core", "stats", "tensor", "sandbox"],
     &[
         "op-contract",
@@ -33,11 +33,12 @@ const LAYERS: [&[&str]; 5] = [
     ],
     &["brief", "autotune", "llm", "wire"],
     &["worker", "harness", "engine", "mine", "report"],
+    &["bench"],
     &["cli", "serve", "fleet", "xtask"],
 ];
 
 /// Heavy crates of other people, and who may use each.
-const OWNERS: [(&str, &[&str]); 15] = [
+const OWNERS: [(&str, &[&str]); 16] = [
     ("petgraph", &["planner"]),
     ("tera", &["skill", "brief", "report"]),
     ("plotters", &["report"]),
@@ -51,6 +52,7 @@ const OWNERS: [(&str, &[&str]); 15] = [
     ("cudarc", &["device"]),
     ("zstd", &["experiment-log"]),
     ("rusqlite", &["experiment-log"]),
+    ("flate2", &["bench"]),
     ("async-openai", &["llm"]),
     ("axum", &["serve"]),
 ];

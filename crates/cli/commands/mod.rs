@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+pub(crate) mod bench;
 pub(crate) mod config;
 pub(crate) mod contract;
 pub(crate) mod doctor;

@@ -1,0 +1,34 @@
+//! What can go wrong with a measurement itself.
+
+use std::path::PathBuf;
+
+/// What can go wrong with a measurement itself.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{} is no T4 result file: {problem}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        problem: String,
+    },
+    /// An option is outside its range.
+    #[error("{name} is {value}: {legal}")]
+    Option {
+        /// The option.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is legal.
+        legal: &'static str,
+    },
+}

@@ -1,0 +1,13 @@
+//! Measures planner and engine on landscapes, recorded spaces and null ports.
+//!
+//! Every measurement is a pure function of its seeds, so that a table can be made again anywhere. `docs/bench.md` says how
+//! each number is defined.
+
+mod error;
+mod recorded;
+mod t4;
+mod threads;
+
+pub use error::BenchError;
+pub use recorded::{RecordedOptions, RecordedReport, SpaceRow, measure_recorded};
+pub use t4::RecordedSpace;

@@ -1,0 +1,29 @@
+//! `kernsmith bench`: how good the search itself is. Nothing here needs a compiler or a device.
+
+mod planner;
+
+use clap::Subcommand;
+
+use crate::args::Global;
+use crate::error::Answer;
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// How fast the search closes in on the best: on recorded spaces, or on synthetic landscapes.
+    Planner(planner::Args),
+}
+
+impl Verb {
+    /// Whether the answer is a table, which csv can hold.
+    pub(crate) const fn answers_with_a_table(&self) -> bool {
+        matches!(self, Self::Planner(_))
+    }
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(global: &Global, verb: &Verb) -> Answer {
+    match verb {
+        Verb::Planner(args) => planner::run(global, args),
+    }
+}
