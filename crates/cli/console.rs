@@ -7,7 +7,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kernsmith_core::{Entry, Event, Evidence, Seq};
+use kernsmith_core::{CallClass, Entry, Event, Evidence, Seq};
 use kernsmith_engine::Observe;
 use kernsmith_planner::Tree;
 
@@ -127,6 +127,10 @@ pub(crate) fn entry_line(tree: &Tree, entry: &Entry) -> Option<String> {
         Event::Judged { proposal, evidence } => Some(judged_line(tree, *proposal, evidence)),
         Event::Promoted { proposal, ratio, ci_low, ci_high, .. } => {
             Some(format!("{proposal} champion {ratio:.3}x [{ci_low:.3}, {ci_high:.3}]"))
+        }
+        Event::ModelCalled(call) if call.class != CallClass::Answered => {
+            let detail: String = call.detail.lines().next().unwrap_or_default().chars().take(120).collect();
+            Some(format!("{} {} of {}: {}  {detail}", entry.seq, call.purpose, call.model, call.class))
         }
         Event::Recovered { dropped_bytes, reason } => {
             Some(format!("recovered: {dropped_bytes} unacknowledged bytes dropped ({reason})"))

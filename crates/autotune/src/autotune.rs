@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use kernsmith_core::brief::Trial;
 use kernsmith_core::port::{PlanOccasion, PlanRequest};
-use kernsmith_core::{Brief, Edit, Origin, Prediction, Proposal, Propose, Seq};
+use kernsmith_core::{Answer, Brief, Edit, Origin, Prediction, Proposal, Propose, Seq};
 use kernsmith_op_contract::Contract;
 use kernsmith_skill::{Machine, RenderContext, Skills, Template};
 use rand::SeedableRng;
@@ -136,12 +136,12 @@ impl Propose for Autotune {
         NAME
     }
 
-    async fn plan(&mut self, request: &PlanRequest) -> Result<Vec<Edit>, Self::Error> {
-        Ok(self.edits(request))
+    async fn plan(&mut self, request: &PlanRequest) -> Result<Answer<Vec<Edit>>, Self::Error> {
+        Ok(Some(self.edits(request)).filter(|edits| !edits.is_empty()).into())
     }
 
-    async fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, Self::Error> {
-        self.candidate(brief)
+    async fn propose(&mut self, brief: &Brief) -> Result<Answer<Proposal>, Self::Error> {
+        self.candidate(brief).map(Answer::from)
     }
 }
 

@@ -31,7 +31,13 @@ fn autotune() -> Autotune {
 }
 
 fn request(tree: &Tree, occasion: PlanOccasion) -> PlanRequest {
-    PlanRequest { occasion, tree: tree.render(8000), nodes: tree.node_briefs(), refused: Vec::new() }
+    PlanRequest {
+        occasion,
+        tree: tree.render(8000),
+        nodes: tree.node_briefs(),
+        refused: Vec::new(),
+        details: None,
+    }
 }
 
 /// What `kernsmith-brief` builds, without a contract.
@@ -49,6 +55,7 @@ fn brief(tree: &Tree, node: NodeId, seed: u64) -> Brief {
         strategy,
         ordinal: tree.counts().proposed,
         seed,
+        details: None,
     }
 }
 

@@ -49,7 +49,12 @@ impl<'a> Known<'a> {
         shown
     }
 
-    fn gives_away(&self, text: &str) -> bool {
+    /// The text, or what stands in its place where it would give a held-out shape away.
+    pub(crate) fn public(&self, text: &str) -> String {
+        if self.gives_away(text) { WITHHELD.to_owned() } else { text.to_owned() }
+    }
+
+    pub(crate) fn gives_away(&self, text: &str) -> bool {
         let names = self.secret_names.iter().any(|name| text.contains(name));
         names || self.secret_values.iter().any(|(axis, values)| names_value(text, axis, values))
     }

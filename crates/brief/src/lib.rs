@@ -5,13 +5,17 @@
 //! of the contract only its name enters, of timings only those of bench shapes, and a failure on a held-out shape is told
 //! without the shape. Rendering a brief as a prompt is another step, which will live next to this one.
 
+mod dossier;
+mod feedback;
 mod known;
+mod task;
 
 use kernsmith_core::brief::StrategyBrief;
 use kernsmith_core::{Brief, Genome, NodeId, Prediction, Target};
 use kernsmith_op_contract::Contract;
 use kernsmith_planner::{Attempted, Tree};
 
+pub use dossier::Dossier;
 use known::Known;
 
 /// Attempts that passed, at most.
@@ -37,6 +41,7 @@ pub fn build(tree: &Tree, contract: &Contract, node: NodeId, ordinal: u64, seed:
         strategy,
         ordinal,
         seed,
+        details: None,
     }
 }
 

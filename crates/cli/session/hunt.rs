@@ -12,6 +12,7 @@ use kernsmith_experiment_log::{RunReader, RunWriter};
 use kernsmith_harness::Harness;
 use kernsmith_op_contract::{Contract, Severity};
 use kernsmith_search_config::Seed;
+use kernsmith_toolchain::Host;
 
 use super::Bench;
 use crate::args::{Format, Global};
@@ -165,6 +166,8 @@ fn opened(bench: &Bench, contract: &Contract, run_id: &RunId, seed: u64) -> Open
     let environment = BTreeMap::from([
         ("device".to_owned(), bench.host.model.clone()),
         ("cores".to_owned(), bench.host.cores.to_string()),
+        ("features".to_owned(), bench.host.features.iter().map(String::as_str).collect::<Vec<_>>().join(" ")),
+        ("caches".to_owned(), caches(&bench.host)),
         ("os".to_owned(), bench.host.os.clone()),
         ("compiler".to_owned(), compiler.to_string()),
         ("compiler_digest".to_owned(), compiler.digest.to_string()),
@@ -189,6 +192,10 @@ fn opened(bench: &Bench, contract: &Contract, run_id: &RunId, seed: u64) -> Open
         environment,
         forked_from: None,
     }
+}
+
+fn caches(host: &Host) -> String {
+    format!("L1d {} B a core, L2 {} B a core, L3 {} B", host.l1d_bytes, host.l2_bytes, host.l3_bytes)
 }
 
 fn program() -> String {
@@ -265,6 +272,7 @@ fn finish(global: &Global, outcome: &Outcome, directory: &Path) -> Answer {
     }
     Ok(match outcome.limit {
         Limit::Interrupted => Exit::Interrupted,
+        Limit::Unreachable if outcome.champion.is_none() => Exit::Budget,
         _ if outcome.champion.is_some() => Exit::Done,
         Limit::Budget if summary.candidates.accepted == 0 && summary.candidates.rejected.is_empty() => {
             Exit::Budget

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::candidate::{GeneValue, Genome, Prediction};
 use crate::failure::FailureClass;
 use crate::id::{NodeId, Seq};
+use crate::plan::Plan;
 use crate::target::Target;
 
 /// What a proposer is told before it writes one candidate.
@@ -35,6 +36,86 @@ pub struct Brief {
     pub ordinal: u64,
     /// The run's seed.
     pub seed: u64,
+    /// Texts, for a proposer that reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Box<Details>>,
+}
+
+/// What a proposer that reads is told beyond numbers. Nothing here names a held-out shape, a seed or an oracle value.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Details {
+    /// What the operation is, where it runs, and how it is called.
+    pub task: Task,
+    /// Source, plan and feedback of attempts that the brief names; the frozen baseline is not among them.
+    pub attempts: BTreeMap<Seq, AttemptDetails>,
+    /// Facts and advice that may matter here, most important first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packets: Vec<Packet>,
+    /// Strategies that are closed, with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closed: Vec<String>,
+}
+
+/// The operation in words.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Task {
+    /// What it computes.
+    pub summary: String,
+    /// Notes of whoever wrote the contract.
+    pub notes: String,
+    /// The declaration of the symbol that is called, as C++.
+    pub signature: String,
+    /// Rules that any kernel must keep, one sentence each.
+    pub rules: Vec<String>,
+    /// Shapes that are timed.
+    pub workloads: Vec<TimedShape>,
+    /// The machine, one fact a line.
+    pub machine: Vec<String>,
+    /// Name of the frozen baseline.
+    pub baseline: String,
+    /// Its source.
+    pub baseline_source: String,
+}
+
+/// A shape that is timed, and how fast it is so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimedShape {
+    /// Its name.
+    pub name: String,
+    /// Its axes.
+    pub axes: BTreeMap<String, i64>,
+    /// Its weight in the mean.
+    pub weight: f64,
+    /// Median time of one call of the frozen baseline.
+    pub baseline_us: f64,
+    /// The roofline bound, where the machine is calibrated.
+    pub sol_us: Option<f64>,
+}
+
+/// Source, plan and feedback of one attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptDetails {
+    /// The source text.
+    pub source: String,
+    /// How it is called.
+    pub plan: Plan,
+    /// Why it was written, in its proposer's words.
+    pub rationale: String,
+    /// What was promised, as a ratio to the frozen baseline.
+    pub predicted: Option<Prediction>,
+    /// What came out, one fact a line.
+    pub feedback: Vec<String>,
+}
+
+/// A fact or an advice, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packet {
+    /// A few words.
+    pub title: String,
+    /// Where it comes from: a skill, a topic of the ISA corpus.
+    pub source: String,
+    /// The text.
+    pub text: String,
 }
 
 /// The strategy: a node with everything that it inherits.

@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::event::{Entry, Event, LOG_FORMAT, Opened};
 use crate::evidence::{Evidence, Lane};
 use crate::id::{RunId, Seq};
-use crate::port::{Evaluate, PlanOccasion, PlanRequest, Propose, Record};
+use crate::port::{Answer, Evaluate, PlanOccasion, PlanRequest, Propose, Record};
 use crate::target::Target;
 
 /// The first broken rule, in words.
@@ -74,22 +74,27 @@ pub async fn propose<P: Propose>(proposer: &mut P, mut brief: impl FnMut(&[Entry
         tree: String::new(),
         nodes: Vec::new(),
         refused: Vec::new(),
+        details: None,
     };
-    let edits = proposer.plan(&request).await.map_err(fault)?;
+    let Answer::Ready(edits) = proposer.plan(&request).await.map_err(fault)? else {
+        return Err("the first plan is not empty".to_owned());
+    };
     rule(!edits.is_empty(), "the first plan is not empty")?;
     let event = Event::TreeEdited { author: proposer.name().to_owned(), edits };
     let planned = Entry { seq: Seq(0), time: String::new(), prev: Digest::ZERO, event };
     let mut brief = brief(std::slice::from_ref(&planned));
-    let first = proposer.propose(&brief).await.map_err(fault)?.ok_or("a fresh strategy has a candidate")?;
+    let Answer::Ready(first) = proposer.propose(&brief).await.map_err(fault)? else {
+        return Err("a fresh strategy has a candidate".to_owned());
+    };
     rule(first.node == brief.strategy.node, "a proposal names the node that was asked for")?;
     rule(!first.source.trim().is_empty(), "a proposal has a source")?;
     let again = proposer.propose(&brief).await.map_err(fault)?;
-    rule(again.as_ref() == Some(&first), "the same brief gives the same proposal")?;
+    rule(again == Answer::Ready(first.clone()), "the same brief gives the same proposal")?;
     brief.tried.push(first.origin.genome.clone());
     brief.ordinal += 1;
     let next = proposer.propose(&brief).await.map_err(fault)?;
-    let repeats =
-        next.is_some_and(|next| !next.origin.genome.is_empty() && next.origin.genome == first.origin.genome);
+    let repeats = matches!(next, Answer::Ready(next)
+        if !next.origin.genome.is_empty() && next.origin.genome == first.origin.genome);
     rule(!repeats, "a tried genome is not proposed again")
 }
 

@@ -11,6 +11,7 @@ use crate::candidate::{Origin, Prediction};
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Performance};
 use crate::id::{NodeId, RunId, Seq};
+use crate::model::ModelCall;
 use crate::plan::Plan;
 use crate::strategy::Edit;
 use crate::target::{Language, Target};
@@ -77,6 +78,8 @@ pub enum Event {
         /// Upper end of it.
         ci_high: f64,
     },
+    /// A model was asked. The entry is durable before the answer is used, so that no answer is paid twice.
+    ModelCalled(Box<ModelCall>),
     /// A torn tail was cut off when the log was opened again.
     Recovered {
         /// Bytes that were dropped; they were never acknowledged.
@@ -93,7 +96,7 @@ pub enum Event {
     },
     /// The search ended.
     Closed {
-        /// Why: `budget`, `goal`, `exhausted`, `interrupted`.
+        /// Why: `budget`, `goal`, `exhausted`, `interrupted`, `unreachable`.
         reason: String,
         /// Wall time of the search itself, all sessions together.
         wall_seconds: f64,
@@ -209,6 +212,16 @@ pub struct Proposed {
 }
 
 impl Event {
+    /// The blobs that it refers to; they are kept before it is written.
+    pub fn blobs(&self) -> Vec<Digest> {
+        match self {
+            Self::Proposed(proposed) => vec![proposed.source],
+            Self::BaselineFrozen(frozen) => vec![frozen.source],
+            Self::ModelCalled(call) => std::iter::once(call.request).chain(call.reply).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The event's name, as it stands in the log.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -219,6 +232,7 @@ impl Event {
             Self::Deduplicated { .. } => "deduplicated",
             Self::Judged { .. } => "judged",
             Self::Promoted { .. } => "promoted",
+            Self::ModelCalled(_) => "model_called",
             Self::Recovered { .. } => "recovered",
             Self::Resumed { .. } => "resumed",
             Self::Closed { .. } => "closed",

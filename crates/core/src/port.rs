@@ -6,7 +6,9 @@
 use std::error::Error;
 use std::future::Future;
 
-use crate::brief::Brief;
+use serde::{Deserialize, Serialize};
+
+use crate::brief::{Brief, Details};
 use crate::candidate::{Candidate, Proposal};
 use crate::digest::Digest;
 use crate::event::{Entry, Event};
@@ -14,6 +16,10 @@ use crate::evidence::{Evidence, Lane};
 use crate::strategy::Edit;
 
 /// Writes edits and candidates.
+///
+/// A proposer that pays for answers keeps them in the log before it uses them: it hands them over as [`Answer::Noted`], the
+/// engine makes them durable, shows them with [`Propose::learn`], and asks the same question again. After a crash the same
+/// entries come through `learn`, so that the proposer finds its answers again.
 pub trait Propose: Send {
     /// What can go wrong with the proposer itself.
     type Error: Error + Send + Sync + 'static;
@@ -23,18 +29,98 @@ pub trait Propose: Send {
 
     /// Edits of the tree: the first ones on an empty tree, later ones when the frontier stagnates.
     ///
-    /// `tree` is the whole tree, one line a node. An empty answer means that there is nothing to add.
-    fn plan(&mut self, request: &PlanRequest) -> impl Future<Output = Result<Vec<Edit>, Self::Error>> + Send;
+    /// [`Answer::Nothing`] means that there is nothing to add.
+    fn plan(
+        &mut self,
+        request: &PlanRequest,
+    ) -> impl Future<Output = Result<Answer<Vec<Edit>>, Self::Error>> + Send;
 
-    /// One candidate for the brief's strategy; `None` when the strategy has nothing untried left.
+    /// One candidate for the brief's strategy; [`Answer::Nothing`] when the strategy has nothing untried left.
     fn propose(
         &mut self,
         brief: &Brief,
-    ) -> impl Future<Output = Result<Option<Proposal>, Self::Error>> + Send;
+    ) -> impl Future<Output = Result<Answer<Proposal>, Self::Error>> + Send;
+
+    /// One answer for each of several briefs, in their order; a proposer that waits for others may work on all at once.
+    ///
+    /// What is proposed for one brief counts as tried for those after it.
+    fn propose_all(
+        &mut self,
+        briefs: &mut [Brief],
+    ) -> impl Future<Output = Result<Vec<Answer<Proposal>>, Self::Error>> + Send {
+        async move {
+            let mut answers = Vec::with_capacity(briefs.len());
+            for index in 0..briefs.len() {
+                let answer = self.propose(&briefs[index]).await?;
+                if let Answer::Ready(proposal) = &answer {
+                    for later in &mut briefs[index + 1..] {
+                        later.tried.push(proposal.origin.genome.clone());
+                    }
+                }
+                answers.push(answer);
+            }
+            Ok(answers)
+        }
+    }
+
+    /// Takes a durable entry, of this session or an earlier one; `kept` reads blobs.
+    fn learn(&mut self, _entry: &Entry, _kept: &dyn Fn(&Digest) -> Option<Vec<u8>>) {}
+
+    /// Whether briefs and plan requests should carry texts: the task in words, sources, feedback.
+    fn reads(&self) -> bool {
+        false
+    }
+
+    /// Gives up whatever is still under way, because the search ends; what it has cost is to be noted.
+    fn abandon(&mut self) -> Vec<Note> {
+        Vec::new()
+    }
+
+    /// Why no further question can be answered, where none can.
+    fn halted(&self) -> Option<Halt> {
+        None
+    }
+}
+
+/// What a proposer says to a question.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer<T> {
+    /// Here it is.
+    Ready(T),
+    /// There is nothing more to say to this question.
+    Nothing,
+    /// First keep these; then ask again. An empty list is a pause: others' answers came first.
+    Noted(Vec<Note>),
+    /// It did not work out this time, in words; asked again, it may.
+    Missed(String),
+}
+
+impl<T> From<Option<T>> for Answer<T> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Nothing, Self::Ready)
+    }
+}
+
+/// An event that a proposer wants in the log, with the blobs that it names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Note {
+    /// The event.
+    pub event: Event,
+    /// The blobs.
+    pub blobs: Vec<Vec<u8>>,
+}
+
+/// Why a proposer takes no further question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Halt {
+    /// Its own budget is spent.
+    Spent(String),
+    /// Whoever it asks does not answer any more.
+    Unreachable(String),
 }
 
 /// What a proposer is told when the tree is to be changed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlanRequest {
     /// Why it is asked.
     pub occasion: PlanOccasion,
@@ -44,10 +130,13 @@ pub struct PlanRequest {
     pub nodes: Vec<NodeBrief>,
     /// Keys of failed edit scripts and why they were refused, latest last.
     pub refused: Vec<String>,
+    /// Texts, for a proposer that reads.
+    pub details: Option<Box<Details>>,
 }
 
 /// Why a proposer is asked for edits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PlanOccasion {
     /// The tree is empty.
     Start,
@@ -58,7 +147,7 @@ pub enum PlanOccasion {
 }
 
 /// A node as far as a planner may see it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeBrief {
     /// The node with what it inherits.
     pub strategy: crate::brief::StrategyBrief,

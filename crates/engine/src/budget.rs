@@ -28,12 +28,14 @@ impl StopSignal {
 pub enum Limit {
     /// The user asked.
     Interrupted,
-    /// Wall time, candidates or evaluations are used up.
+    /// Wall time, candidates, evaluations, tokens or money are used up.
     Budget,
     /// The champion reached the goal.
     Goal,
     /// Nothing untried is left.
     Exhausted,
+    /// The proposer asks somebody who does not answer any more; the run can be resumed.
+    Unreachable,
 }
 
 impl Limit {
@@ -44,6 +46,7 @@ impl Limit {
             Self::Budget => "budget",
             Self::Goal => "goal",
             Self::Exhausted => "exhausted",
+            Self::Unreachable => "unreachable",
         }
     }
 }
@@ -91,6 +94,12 @@ impl BudgetClock {
 
     pub(crate) fn wall_seconds(&self) -> f64 {
         (self.before + self.started.elapsed()).as_secs_f64()
+    }
+
+    /// Wall time that is left before `reserve_seconds` begin; `None` where there is no limit.
+    pub(crate) fn left(&self, config: &BudgetConfig, reserve_seconds: f64) -> Option<Duration> {
+        let left = config.wall_seconds - reserve_seconds - self.wall_seconds();
+        (config.wall_seconds > 0.0).then(|| Duration::from_secs_f64(left.max(0.0)))
     }
 
     /// Why the search should end now, if it should; `reserve_seconds` are kept for confirmation.

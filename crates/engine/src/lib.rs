@@ -3,6 +3,7 @@
 //! The engine is generic over the three ports of `core` and knows no concrete proposer, harness or log. Everything it
 //! learns it learns from durable entries: a result that is not on disk did not happen.
 
+mod ask;
 mod budget;
 mod confirm;
 mod error;

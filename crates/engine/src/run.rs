@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use kernsmith_core::port::{Evaluate, PlanOccasion, PlanRequest, Propose, Record};
-use kernsmith_core::{Edit, Entry, Event, NodeId, Seq, Target};
+use kernsmith_brief::Dossier;
+use kernsmith_core::port::{Answer, Evaluate, Halt, PlanOccasion, PlanRequest, Propose, Record};
+use kernsmith_core::{Digest, Edit, Entry, Event, NodeId, Seq, Target};
 use kernsmith_op_contract::Contract;
 use kernsmith_planner::Tree;
 use kernsmith_search_config::SearchConfig;
@@ -50,9 +51,22 @@ pub struct Engine<P, E, R, O> {
     pub(crate) config: SearchConfig,
     pub(crate) seed: u64,
     pub(crate) tree: Tree,
+    /// What the tree does not keep and a proposer that reads wants to know; empty for one that does not.
+    pub(crate) dossier: Dossier,
     pub(crate) clock: BudgetClock,
     pub(crate) confirm_cost: ConfirmCost,
-    stop: StopSignal,
+    pub(crate) stop: StopSignal,
+}
+
+/// Whether the tree has grown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Widened {
+    /// It has.
+    Yes,
+    /// There is nothing to add.
+    No,
+    /// It did not work out this time.
+    Later,
 }
 
 /// How a search ended.
@@ -82,6 +96,7 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
             config,
             seed,
             tree,
+            dossier: Dossier::default(),
             clock,
             confirm_cost,
             stop,
@@ -90,16 +105,17 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
 
     /// Searches until a limit is reached, confirms the best candidate and closes the run.
     pub async fn run(&mut self) -> Result<Outcome, EngineError> {
-        if self.tree.is_empty() && !self.widen(PlanOccasion::Start).await? {
-            return Err(EngineError::NothingToSearch { contract: self.contract.name.clone() });
-        }
         let limit = loop {
             if let Some(limit) =
                 self.limit(self.confirm_cost.reserve_seconds(self.config.search.final_seconds))
             {
                 break limit;
             }
-            if !self.turn().await? && !self.widen(PlanOccasion::Stagnation).await? {
+            if self.tree.is_empty() {
+                if self.widen(PlanOccasion::Start).await? == Widened::No {
+                    return Err(EngineError::NothingToSearch { contract: self.contract.name.clone() });
+                }
+            } else if !self.turn().await? && self.widen(PlanOccasion::Stagnation).await? == Widened::No {
                 break Limit::Exhausted;
             }
         };
@@ -121,11 +137,23 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
     }
 
     /// Why the search should end now, if it should.
-    pub(crate) fn limit(&self, reserve_seconds: f64) -> Option<Limit> {
+    pub(crate) fn limit(&mut self, reserve_seconds: f64) -> Option<Limit> {
         if self.stop.is_set() {
             return Some(Limit::Interrupted);
         }
-        self.clock.limit(&self.config.budget, &self.tree, reserve_seconds)
+        if let Some(limit) = self.clock.limit(&self.config.budget, &self.tree, reserve_seconds) {
+            return Some(limit);
+        }
+        self.proposer
+            .halted()
+            .map(|halt| match halt {
+                Halt::Spent(why) => (Limit::Budget, why),
+                Halt::Unreachable(why) => (Limit::Unreachable, why),
+            })
+            .map(|(limit, why)| {
+                self.observer.busy(&why);
+                limit
+            })
     }
 
     pub(crate) fn restart_clock(&mut self, wall_seconds_before: f64) {
@@ -136,29 +164,37 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
     pub(crate) async fn record(&mut self, events: Vec<Event>) -> Result<Vec<Entry>, EngineError> {
         let entries = self.recorder.append(events).await.map_err(EngineError::record)?;
         for entry in &entries {
-            self.tree.apply(entry);
+            self.learn(entry);
             self.observer.noted(&self.tree, entry);
         }
         Ok(entries)
     }
 
-    /// Asks the proposer for edits of the tree; `false` when it has none.
-    pub(crate) async fn widen(&mut self, occasion: PlanOccasion) -> Result<bool, EngineError> {
+    /// Shows a durable entry to everybody who folds the log.
+    pub(crate) fn learn(&mut self, entry: &Entry) {
+        self.tree.apply(entry);
+        let Self { proposer, recorder, .. } = self;
+        if proposer.reads() {
+            self.dossier.apply(entry);
+        }
+        proposer.learn(entry, &|digest| recorder.kept(digest).ok());
+    }
+
+    /// Asks the proposer for edits of the tree.
+    pub(crate) async fn widen(&mut self, occasion: PlanOccasion) -> Result<Widened, EngineError> {
         let mut refused = Vec::new();
         while refused.len() < MAX_REFUSALS {
             let request = self.plan_request(occasion, refused.clone());
-            let edits = self.proposer.plan(&request).await.map_err(|source| EngineError::Propose {
-                proposer: self.proposer.name().to_owned(),
-                source: Box::new(source),
-            })?;
-            if edits.is_empty() {
-                return Ok(false);
-            }
+            let edits = match self.ask_for_plan(&request).await? {
+                Answer::Ready(edits) => edits,
+                Answer::Nothing => return Ok(Widened::No),
+                Answer::Missed(_) | Answer::Noted(_) => return Ok(Widened::Later),
+            };
             match self.tree.validate(&edits) {
                 Ok(()) => {
                     let author = self.proposer.name().to_owned();
                     self.record(vec![Event::TreeEdited { author, edits }]).await?;
-                    return Ok(true);
+                    return Ok(Widened::Yes);
                 }
                 Err(problems) => {
                     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -169,7 +205,7 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
         let proposer = self.proposer.name().to_owned();
         match occasion {
             PlanOccasion::Start => Err(EngineError::Plan { proposer, problems: refused.join(" | ") }),
-            PlanOccasion::Refine | PlanOccasion::Stagnation => Ok(false),
+            PlanOccasion::Refine | PlanOccasion::Stagnation => Ok(Widened::No),
         }
     }
 
@@ -180,7 +216,12 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
     }
 
     fn plan_request(&self, occasion: PlanOccasion, refused: Vec<String>) -> PlanRequest {
+        let details = self.proposer.reads().then(|| {
+            let kept = |digest: &Digest| self.recorder.kept(digest).ok();
+            Box::new(self.dossier.for_planner(&self.tree, &self.contract, &kept))
+        });
         PlanRequest {
+            details,
             occasion,
             tree: self.tree.render(self.config.search.tree_bytes as usize),
             nodes: self.tree.node_briefs(),

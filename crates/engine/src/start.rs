@@ -52,7 +52,7 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
         program: String,
     ) -> Result<(), EngineError> {
         for entry in entries {
-            self.tree.apply(&entry);
+            self.learn(&entry);
         }
         self.restart_clock(wall_seconds_before);
         self.record(vec![Event::Resumed { program, wall_seconds_before }]).await?;

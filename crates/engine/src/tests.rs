@@ -9,7 +9,7 @@ use kernsmith_core::event::Opened;
 use kernsmith_core::evidence::{
     Artifacts, CandidateFacts, EVIDENCE_SCHEMA, Environment, Security, Validation, WorkloadTiming,
 };
-use kernsmith_core::port::{Evaluate, PlanRequest, Propose, Record};
+use kernsmith_core::port::{Answer, Evaluate, PlanRequest, Propose, Record};
 use kernsmith_core::{
     Brief, Candidate, Digest, Edit, Entry, Event, Evidence, Failure, FailureClass, Gate, GeneValue, Lane,
     Language, NewNode, NodeId, NodeKind, Origin, Performance, Plan, Prediction, Proposal, RunId, Seq,
@@ -31,17 +31,19 @@ impl Propose for Scripted {
         "scripted"
     }
 
-    async fn plan(&mut self, request: &PlanRequest) -> Result<Vec<Edit>, Infallible> {
+    async fn plan(&mut self, request: &PlanRequest) -> Result<Answer<Vec<Edit>>, Infallible> {
         if !request.nodes.iter().all(|node| node.parent.is_none()) {
-            return Ok(Vec::new());
+            return Ok(Answer::Nothing);
         }
-        Ok(["plain", "clever"].map(family).into())
+        Ok(Answer::Ready(["plain", "clever"].map(family).into()))
     }
 
-    async fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, Infallible> {
+    async fn propose(&mut self, brief: &Brief) -> Result<Answer<Proposal>, Infallible> {
         let template = brief.strategy.template.clone().unwrap_or_default();
         let gene = |value: i64| BTreeMap::from([("gene".to_owned(), GeneValue::Int(value))]);
-        let Some(value) = (0..10).find(|value| !brief.tried.contains(&gene(*value))) else { return Ok(None) };
+        let Some(value) = (0..10).find(|value| !brief.tried.contains(&gene(*value))) else {
+            return Ok(Answer::Nothing);
+        };
         let origin = Origin {
             proposer: "scripted".to_owned(),
             operator: "enumerate".to_owned(),
@@ -51,7 +53,7 @@ impl Propose for Scripted {
         };
         let source = format!("{template} {value}");
         let (node, language, plan) = (brief.strategy.node, Language::Cpp, Plan::default());
-        Ok(Some(Proposal {
+        Ok(Answer::Ready(Proposal {
             node,
             language,
             source,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use kernsmith_core::event::Proposed;
 use kernsmith_core::port::{Evaluate, Propose, Record};
-use kernsmith_core::{Candidate, Digest, Event, Evidence, Lane, NodeId, Proposal, Seq};
+use kernsmith_core::{Candidate, Digest, Event, Evidence, Lane, Proposal, Seq};
 use tokio::task::JoinSet;
 
 use crate::error::EngineError;
@@ -35,28 +35,6 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
             candidates.extend(self.rebuild(seq)?.map(|candidate| (seq, candidate)));
         }
         self.judge_all(candidates).await
-    }
-
-    /// One proposal a strategy; a strategy that has nothing untried left is closed.
-    async fn ask(&mut self, nodes: &[NodeId]) -> Result<Vec<Proposal>, EngineError> {
-        let mut proposals: Vec<Proposal> = Vec::new();
-        for (offset, &node) in nodes.iter().enumerate() {
-            let ordinal = self.tree.counts().proposed + offset as u64;
-            let mut brief = kernsmith_brief::build(&self.tree, &self.contract, node, ordinal, self.seed);
-            // What this very batch proposes is not in the log yet, and must not be proposed twice.
-            brief.tried.extend(proposals.iter().map(|proposal| proposal.origin.genome.clone()));
-            let answer = self.proposer.propose(&brief).await.map_err(|source| EngineError::Propose {
-                proposer: self.proposer.name().to_owned(),
-                source: Box::new(source),
-            })?;
-            match answer {
-                Some(proposal) => proposals.push(proposal),
-                None => {
-                    self.record(vec![Self::closure(node, "nothing untried is left")]).await?;
-                }
-            }
-        }
-        Ok(proposals)
     }
 
     /// Records proposals in one group and drops those that repeat an earlier source.

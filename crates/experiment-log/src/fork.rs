@@ -53,10 +53,8 @@ pub fn fork(
     let mut group = vec![Event::Opened(Box::new(opened))];
     for entry in reader.entries()?.skip(1) {
         let Some(event) = plan.event(entry?) else { continue };
-        if let Event::Proposed(proposed) = &event {
-            writer.keep(&reader.blob(&proposed.source)?)?;
-        } else if let Event::BaselineFrozen(frozen) = &event {
-            writer.keep(&reader.blob(&frozen.source)?)?;
+        for digest in event.blobs() {
+            writer.keep(&reader.blob(&digest)?)?;
         }
         group.push(event);
         if group.len() >= GROUP {

@@ -157,7 +157,7 @@ impl Line<'_> {
 
 /// Whether this version knows the event; a newer log may hold others.
 pub(crate) fn is_known(name: &str) -> bool {
-    const KNOWN: [&str; 10] = [
+    const KNOWN: [&str; 11] = [
         "opened",
         "baseline_frozen",
         "tree_edited",
@@ -165,6 +165,7 @@ pub(crate) fn is_known(name: &str) -> bool {
         "deduplicated",
         "judged",
         "promoted",
+        "model_called",
         "recovered",
         "resumed",
         "closed",

@@ -186,12 +186,14 @@ fn verify_history(directory: &Path, report: &mut VerifyReport) -> Result<Referen
         report.entries += 1;
         match chain.check(lines.bytes()) {
             Ok(line) => match read_event(&line, report) {
-                Ok(Some(digest)) => {
-                    let damage = lines.damage((DamageKind::MissingBlob, String::new()));
-                    let place = (damage.line.unwrap_or(0), damage.offset.unwrap_or(0));
-                    references.entry(digest).or_insert(place);
+                Ok(digests) => {
+                    unknown += u64::from(!is_known(&line.event_name()));
+                    for digest in digests {
+                        let damage = lines.damage((DamageKind::MissingBlob, String::new()));
+                        let place = (damage.line.unwrap_or(0), damage.offset.unwrap_or(0));
+                        references.entry(digest).or_insert(place);
+                    }
                 }
-                Ok(None) => unknown += u64::from(!is_known(&line.event_name())),
                 Err(flaw) => report.damages.push(lines.damage(flaw)),
             },
             Err(flaws) => report.damages.extend(flaws.into_iter().map(|flaw| lines.damage(flaw))),
@@ -216,8 +218,8 @@ fn verify_history(directory: &Path, report: &mut VerifyReport) -> Result<Referen
     Ok(references)
 }
 
-/// Parses the whole event, so that nothing unreadable passes, and returns the blob that it refers to.
-fn read_event(line: &Line<'_>, report: &mut VerifyReport) -> Result<Option<Digest>, Flaw> {
+/// Parses the whole event, so that nothing unreadable passes, and returns the blobs that it refers to.
+fn read_event(line: &Line<'_>, report: &mut VerifyReport) -> Result<Vec<Digest>, Flaw> {
     use kernsmith_core::Event;
     let newer = report.format > LOG_FORMAT;
     match line.event() {
@@ -230,13 +232,11 @@ fn read_event(line: &Line<'_>, report: &mut VerifyReport) -> Result<Option<Diges
                         .push(format!("the run calls itself `{}`; its folder was renamed", opened.run_id));
                 }
             }
-            Ok(None)
+            Ok(Vec::new())
         }
         Ok(_) if line.seq.0 == 0 => Err((DamageKind::BadJson, "the first entry is not `opened`".to_owned())),
-        Ok(Event::Proposed(proposed)) => Ok(Some(proposed.source)),
-        Ok(Event::BaselineFrozen(baseline)) => Ok(Some(baseline.source)),
-        Ok(_) => Ok(None),
-        Err(_) if newer && !is_known(&line.event_name()) => Ok(None),
+        Ok(event) => Ok(event.blobs()),
+        Err(_) if newer && !is_known(&line.event_name()) => Ok(Vec::new()),
         Err(error) => Err(bad_event(&error)),
     }
 }

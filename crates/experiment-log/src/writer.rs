@@ -232,9 +232,7 @@ impl RunWriter {
             )),
             Event::Opened(_) => Ok(()),
             _ if seq.0 == 0 => Err(unrecordable(event, "a run begins with `opened`".to_owned())),
-            Event::Proposed(proposed) => self.check_kept(event, &proposed.source),
-            Event::BaselineFrozen(baseline) => self.check_kept(event, &baseline.source),
-            _ => Ok(()),
+            _ => event.blobs().iter().try_for_each(|digest| self.check_kept(event, digest)),
         }
     }
 
@@ -242,7 +240,7 @@ impl RunWriter {
         if self.index.contains_key(digest) {
             return Ok(());
         }
-        Err(unrecordable(event, format!("its source {digest} was not kept before")))
+        Err(unrecordable(event, format!("its blob {digest} was not kept before")))
     }
 
     fn stored(&self, digest: &Digest, slot: &Slot) -> Result<Vec<u8>, LogError> {

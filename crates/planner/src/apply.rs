@@ -36,7 +36,7 @@ impl Tree {
                 }
                 self.state.champion = Some(Champion { proposal, confirmation, ratio, ci_low, ci_high });
             }
-            Event::Recovered { .. } => {}
+            Event::ModelCalled(_) | Event::Recovered { .. } => {}
             Event::Resumed { wall_seconds_before: seconds, .. }
             | Event::Closed { wall_seconds: seconds, .. } => {
                 if seconds.is_finite() {

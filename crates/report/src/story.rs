@@ -172,7 +172,7 @@ impl Fold {
                 self.story.closed = Some(reason.clone());
                 self.story.wall_seconds = *wall_seconds;
             }
-            Event::TreeEdited { .. } | Event::Deduplicated { .. } => {}
+            Event::TreeEdited { .. } | Event::Deduplicated { .. } | Event::ModelCalled(_) => {}
         }
     }
 

@@ -56,7 +56,7 @@ impl<'a> Fold<'a> {
             Event::Promoted { proposal, confirmation, ratio, ci_low, ci_high } => {
                 self.promoted(entry.seq, *proposal, *confirmation, [*ratio, *ci_low, *ci_high])
             }
-            Event::Recovered { .. } => Ok(()),
+            Event::ModelCalled(_) | Event::Recovered { .. } => Ok(()),
             Event::Resumed { wall_seconds_before, .. } => self.ended(None, *wall_seconds_before),
             Event::Closed { reason, wall_seconds } => self.ended(Some(reason), *wall_seconds),
         }
