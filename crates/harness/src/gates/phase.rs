@@ -23,9 +23,15 @@ const SAME_ADDRESS_CALLS: u32 = 6;
 const PERTURBED_CALLS: u32 = 4;
 /// Calls back to back on buffers of their own.
 const BURST_CALLS: u64 = 32;
-/// Calls on a bench shape after everything else, and the time that they may take: cheats that wait have to wait longer.
-const SOAK_CALLS: u32 = 128;
+/// Calls on a bench shape after everything else: cheats that wait have to wait longer. So many are always made, however slow
+/// the machine, unless the calls themselves, without anything around them, have taken `SOAK_TIME_MOST`.
+const SOAK_CALLS: u32 = 80;
+const SOAK_TIME_MOST: Duration = Duration::from_millis(500);
+/// So many are made where there is time.
+const SOAK_CALLS_MOST: u32 = 128;
 const SOAK_TIME: Duration = Duration::from_millis(60);
+/// Calls of one interval, once one call has shown that they are short.
+const SOAK_BATCH: u32 = 8;
 /// Outputs of the shape that is used; it is always compared in full.
 const ELEMENTS_MAX: u64 = 1 << 15;
 
@@ -190,13 +196,36 @@ fn soak_over(trial: &mut Trial<'_>, index: usize, set: &mut TimedSet) -> Result<
     let mut inspector =
         Inspector::new(setup, index, &mut trial.device.oracle, &mut trial.tally, &mut seen, &mut trial.rng);
     let begin = Instant::now();
-    let mut calls = 0;
-    while calls < SOAK_CALLS && begin.elapsed() < SOAK_TIME {
-        let range = set.take(8);
+    let (mut calls, mut called, mut batch) = (0, Duration::ZERO, 1);
+    while soak_goes_on(calls, called, begin.elapsed()) {
+        let range = set.take(batch);
         let ran = measure(&mut trial.kernel, &meter, set, range, timeout)?;
         inspector.candidate_ran(set, range, &ran)?;
         calls += range.calls;
+        called += ran.interval;
+        batch = if ran.interval / range.calls * SOAK_BATCH <= SOAK_TIME { SOAK_BATCH } else { 1 };
     }
     inspector.end(set)?;
     Ok(calls)
+}
+
+/// Whether more calls are made; `called` is the time of the calls alone, `elapsed` that of everything around them too.
+fn soak_goes_on(calls: u32, called: Duration, elapsed: Duration) -> bool {
+    let owed = calls < SOAK_CALLS && called < SOAK_TIME_MOST;
+    owed || (calls < SOAK_CALLS_MOST && elapsed < SOAK_TIME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_machine_makes_as_many_calls_as_are_promised_and_a_slow_kernel_does_not() {
+        let (short, long) = (Duration::from_millis(50), Duration::from_secs(60));
+        assert!(soak_goes_on(SOAK_CALLS - 1, short, long), "the harness was slow, the kernel was not");
+        assert!(!soak_goes_on(SOAK_CALLS, short, long));
+        assert!(soak_goes_on(SOAK_CALLS, short, short), "there is time for more");
+        assert!(!soak_goes_on(SOAK_CALLS_MOST, short, short));
+        assert!(!soak_goes_on(1, SOAK_TIME_MOST, SOAK_TIME_MOST), "one call was slow enough");
+    }
 }
