@@ -74,6 +74,11 @@ impl ConfirmCost {
         self.last_seconds <= 0.0 || self.spent_seconds + self.last_seconds <= wall_seconds * CONFIRM_SHARE
     }
 
+    /// What the last one took.
+    pub(crate) const fn last_seconds(&self) -> f64 {
+        self.last_seconds
+    }
+
     /// Wall time to keep back for the last confirmation.
     pub(crate) const fn reserve_seconds(&self, configured: f64) -> f64 {
         configured.max(self.last_seconds * CONFIRM_ROOM)
@@ -100,6 +105,11 @@ impl BudgetClock {
     pub(crate) fn left(&self, config: &BudgetConfig, reserve_seconds: f64) -> Option<Duration> {
         let left = config.wall_seconds - reserve_seconds - self.wall_seconds();
         (config.wall_seconds > 0.0).then(|| Duration::from_secs_f64(left.max(0.0)))
+    }
+
+    /// Whether the wall time has room for so much more.
+    pub(crate) fn lasts(&self, config: &BudgetConfig, seconds: f64) -> bool {
+        config.wall_seconds <= 0.0 || self.wall_seconds() + seconds <= config.wall_seconds
     }
 
     /// Why the search should end now, if it should; `reserve_seconds` are kept for confirmation.

@@ -30,9 +30,13 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
         Ok(())
     }
 
-    /// At the end: the best candidates that look better than the champion get their chance.
+    /// At the end: the best candidates that look better than the champion get their chance, as long as the time lasts. It
+    /// was kept back for one of them.
     pub(crate) async fn confirm_contenders(&mut self) -> Result<(), EngineError> {
-        for _ in 0..FINAL_CONTENDERS {
+        for turn in 0..FINAL_CONTENDERS {
+            if turn > 0 && !self.clock.lasts(&self.config.budget, self.confirm_cost.last_seconds()) {
+                return Ok(());
+            }
             let Some(contender) = self.tree.contender(1.0) else { return Ok(()) };
             let before = self.tree.champion().map(|champion| champion.proposal);
             self.confirm(contender.proposal).await?;

@@ -16,6 +16,10 @@ use crate::runner::Runner;
 /// stored samples serve, as in the screen.
 pub(crate) const SLOW_CALL_US: f64 = 250e3;
 
+/// A process that has slept so long needs a moment before its threads run on all processors again: on virtual machines,
+/// milliseconds. A call of its own, which is not timed, takes that moment where the calls are short enough to feel it.
+const SLEPT: Duration = Duration::from_millis(20);
+
 /// Samples of one workload, in order of measurement; time of one call in microseconds.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Series {
@@ -91,6 +95,9 @@ struct Contender<'a> {
     runner: &'a mut Runner,
     calls: u32,
     overhead_us: f64,
+    /// Time of one call when it was run first.
+    once_us: f64,
+    last_ran: Instant,
 }
 
 impl<'a> Contender<'a> {
@@ -109,7 +116,7 @@ impl<'a> Contender<'a> {
         let wanted = (options.interval_us / once_us).ceil();
         let most = u64::from(options.calls_per_interval_max).min(set.calls_max()).max(1);
         let calls = (wanted as u64).clamp(1, most) as u32;
-        Ok((Self { runner, calls, overhead_us }, range, ran))
+        Ok((Self { runner, calls, overhead_us, once_us, last_ran: Instant::now() }, range, ran))
     }
 
     fn sample(
@@ -120,7 +127,22 @@ impl<'a> Contender<'a> {
     ) -> Result<(f64, Range, Ran), Stop> {
         let range = set.take(self.calls);
         let ran = measure(self.runner, meter, set, range, timeout)?;
+        self.last_ran = Instant::now();
         Ok((per_call_us(&ran, range.calls, self.overhead_us), range, ran))
+    }
+
+    /// One call that is not timed, where it has slept.
+    fn wake(
+        &mut self,
+        meter: &Meter<'_>,
+        set: &mut TimedSet,
+        timeout: Duration,
+    ) -> Result<Option<(Range, Ran)>, Stop> {
+        if self.last_ran.elapsed() < SLEPT || self.once_us * 1e-6 >= SLEPT.as_secs_f64() {
+            return Ok(None);
+        }
+        let range = set.take(1);
+        Ok(Some((range, measure(self.runner, meter, set, range, timeout)?)))
     }
 }
 
@@ -162,16 +184,9 @@ pub(crate) fn pairs(
                     times[0] = time;
                     continue;
                 }
-                watch.baseline_begins(contender.runner);
-                let (time, range, ran) = base.sample(base_meter, set, timeout)?;
-                // Some libraries' threads go on looking for work for milliseconds: never at the candidate's cost.
-                base.runner.worker.rest();
-                watch.baseline_ran(set, range, &ran, contender.runner)?;
-                times[0] = time;
+                times[0] = baseline_turn(&mut base, base_meter, set, timeout, watch, contender.runner)?;
             } else {
-                let (time, range, ran) = contender.sample(meter, set, timeout)?;
-                watch.candidate_ran(set, range, &ran)?;
-                times[1] = time;
+                times[1] = candidate_turn(&mut contender, meter, set, timeout, watch)?;
             }
         }
         series.baseline.push(times[0]);
@@ -184,6 +199,43 @@ pub(crate) fn pairs(
             return Ok(series);
         }
     }
+}
+
+/// One sample of the baseline, with an eye on what the candidate does meanwhile.
+fn baseline_turn(
+    base: &mut Contender<'_>,
+    meter: &Meter<'_>,
+    set: &mut TimedSet,
+    timeout: Duration,
+    watch: &mut dyn Watch,
+    candidate: &Runner,
+) -> Result<f64, Stop> {
+    watch.baseline_begins(candidate);
+    if let Some((range, ran)) = base.wake(meter, set, timeout)? {
+        watch.baseline_ran(set, range, &ran, candidate)?;
+        watch.baseline_begins(candidate);
+    }
+    let (time, range, ran) = base.sample(meter, set, timeout)?;
+    // Some libraries' threads go on looking for work for milliseconds: never at the candidate's cost.
+    base.runner.worker.rest();
+    watch.baseline_ran(set, range, &ran, candidate)?;
+    Ok(time)
+}
+
+/// One sample of the candidate.
+fn candidate_turn(
+    contender: &mut Contender<'_>,
+    meter: &Meter<'_>,
+    set: &mut TimedSet,
+    timeout: Duration,
+    watch: &mut dyn Watch,
+) -> Result<f64, Stop> {
+    if let Some((range, ran)) = contender.wake(meter, set, timeout)? {
+        watch.candidate_ran(set, range, &ran)?;
+    }
+    let (time, range, ran) = contender.sample(meter, set, timeout)?;
+    watch.candidate_ran(set, range, &ran)?;
+    Ok(time)
 }
 
 /// Whether two pairs and more all say that one side is at least twice as fast: then more of them cost seconds and tell
