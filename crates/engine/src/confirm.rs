@@ -11,10 +11,11 @@ use crate::run::Engine;
 const FINAL_CONTENDERS: usize = 3;
 
 impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O> {
-    /// Confirms a contender and promotes it when its confirmed ratio beats the baseline and the champion.
+    /// Confirms a contender and promotes it when the lower bound of its confirmed ratio beats the baseline and the
+    /// champion's lower bound: a disturbed measurement with a wide interval takes nobody's place.
     pub(crate) async fn confirm(&mut self, seq: Seq) -> Result<(), EngineError> {
         self.observer.busy(&format!("confirming {seq}"));
-        let champion = self.tree.champion().map_or(1.0, |champion| champion.ratio);
+        let champion = self.tree.champion().map_or(1.0, |champion| champion.ci_low);
         let started = self.clock.wall_seconds();
         let evidence = self.rejudge(seq, Lane::Confirm).await?;
         self.confirm_cost.add(self.clock.wall_seconds() - started);
@@ -22,7 +23,7 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
         let Some(confirmation) = self.tree.last_judged() else { return Ok(()) };
         let Some(performance) = evidence.and_then(|evidence| evidence.performance) else { return Ok(()) };
         let beats_noise = performance.ci_low > performance.noise_floor.max(1.0);
-        if beats_noise && performance.ratio > champion {
+        if beats_noise && performance.ci_low > champion {
             let (ratio, ci_low, ci_high) = (performance.ratio, performance.ci_low, performance.ci_high);
             self.record(vec![Event::Promoted { proposal: seq, confirmation, ratio, ci_low, ci_high }])
                 .await?;

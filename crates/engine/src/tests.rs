@@ -80,7 +80,7 @@ fn family(title: &str) -> Edit {
     Edit::Insert { parent: NodeId::ROOT, node }
 }
 
-/// Reads the ratio off the source text; `plain 3` does not build.
+/// Reads the ratio off the source text; `plain 3` does not build, `clever 5` looks best in a disturbed confirmation.
 #[derive(Debug, Default)]
 struct Oracle;
 
@@ -102,7 +102,15 @@ impl Evaluate for Oracle {
         let ratio = if source.contains("clever") { 4.0 - (value - 7.0).abs() / 4.0 } else { 1.5 };
         let failure = (self.code_object(&candidate).is_none())
             .then(|| Failure::new(Gate::Build, FailureClass::CompileError, "it is the third"));
-        Ok(evidence(&candidate, lane, failure, ratio))
+        let mut evidence = evidence(&candidate, lane, failure, ratio);
+        // A disturbed confirmation: a high ratio with an interval that says nothing.
+        if let Some(performance) = evidence.performance.as_mut()
+            && lane == Lane::Confirm
+            && source == "skill/clever 5"
+        {
+            (performance.ratio, performance.ci_low, performance.ci_high) = (6.0, 1.1, 11.0);
+        }
+        Ok(evidence)
     }
 }
 
@@ -268,7 +276,7 @@ async fn the_fakes_conform_to_their_ports() {
 }
 
 #[tokio::test]
-async fn a_search_finds_the_best_kernel_and_the_tree_is_the_fold_of_its_log() {
+async fn a_search_finds_the_kernel_with_the_best_lower_bound_and_the_tree_is_the_fold_of_its_log() {
     let mut engine = engine(Memory::default(), 20, &StopSignal::default());
     engine.begin(genesis()).await.unwrap();
     let outcome = engine.run().await.unwrap();
