@@ -4,9 +4,13 @@
 //! `// max-ratio:` is the ratio below which a neutralised kernel has gained nothing, `// requires:` names processor features,
 //! `// set:` changes one value of the configuration, and kernels with `// slow:` are only judged when they are asked for.
 //! `KERNSMITH_FIXTURES=walk_,gemm_f32/` judges only kernels whose path contains one of these words.
+//!
+//! What is refused for reasons that have nothing to do with time is judged two at a time; whatever may reach the clock, or
+//! whose class comes from waiting, has the machine for itself.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use kernsmith_core::FailureClass;
@@ -18,6 +22,22 @@ use crate::support::{Place, Said, machine};
 const NOTHING_GAINED: f64 = 1.3;
 /// The harness has limits of its own; this one is for the harness.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// Kernels that need no quiet are judged so many at a time.
+const LANES: usize = 2;
+/// A fixture that may end so is judged alone: it reaches the clock, is told by waiting, or eats up the machine.
+const NEEDS_QUIET: [&str; 11] = [
+    "accepted",
+    "neutralised",
+    "not_confirmed",
+    "timed_output_wrong",
+    "implausible",
+    "late_write",
+    "background_work",
+    "timeout",
+    "out_of_memory",
+    "compile_timeout",
+    "compile_memory",
+];
 
 /// One kernel and what shall become of it.
 struct Fixture {
@@ -43,35 +63,67 @@ struct Judged {
 #[test]
 fn cheats_are_caught_or_gain_nothing_and_honest_kernels_pass() {
     let _turn = machine();
-    let place = Place::new();
-    let program = private_copy(&place);
     let features = processor_features();
-    let mut wrong = Vec::new();
+    let (mut quiet, mut loud) = (Vec::new(), Vec::new());
     for fixture in fixtures() {
-        if let Some(missing) = fixture.requires.iter().find(|name| !features.contains(name)) {
-            eprintln!("{:52} skipped: this processor has no {missing}", fixture.name);
-            continue;
+        match fixture.requires.iter().find(|name| !features.contains(name)) {
+            Some(missing) => eprintln!("{:52} skipped: this processor has no {missing}", fixture.name),
+            None if fixture.needs_quiet() => quiet.push(fixture),
+            None => loud.push(fixture),
         }
-        let mut judged = judge(&place, &program, &fixture);
+    }
+    // From the end, so that kernels come in the order of their names.
+    loud.reverse();
+    let left = Mutex::new(loud);
+    let next = || left.lock().expect("no lane panicked").pop();
+    let lane = || {
+        let bench = Bench::new();
+        let mut wrong = Vec::new();
+        while let Some(fixture) = next() {
+            wrong.extend(bench.judged(&fixture));
+        }
+        wrong
+    };
+    let mut wrong: Vec<String> = std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
+        lanes.into_iter().flat_map(|lane| lane.join().expect("a lane")).collect()
+    });
+    let bench = Bench::new();
+    wrong.extend(quiet.iter().flat_map(|fixture| bench.judged(fixture)));
+    assert!(wrong.is_empty(), "{} kernels were misjudged:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// A folder and a copy of the program for kernels that are judged one after the other.
+struct Bench {
+    place: Place,
+    program: PathBuf,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let place = Place::new();
+        let program = private_copy(&place);
+        Self { place, program }
+    }
+
+    /// Judges one kernel, prints its line, and says what is wrong with the judgement.
+    #[expect(clippy::print_stderr, reason = "one line a kernel, as it is judged")]
+    fn judged(&self, fixture: &Fixture) -> Vec<String> {
+        let mut judged = judge(&self.place, &self.program, fixture);
         // A gain on a busy machine may be the machine's: one that is real comes again.
         for _ in 0..2 {
             if fixture.seems_to_gain(&judged) {
-                judged = judge(&place, &program, &fixture);
+                judged = judge(&self.place, &self.program, fixture);
             }
         }
         let mut complaints = Vec::from_iter(fixture.complaint(&judged));
-        complaints.extend(survivors(&program));
+        complaints.extend(survivors(&self.program));
         let mark = if complaints.is_empty() { "ok" } else { "WRONG" };
         let ratio = judged.ratio.map(|(ratio, _)| format!(" {ratio:.3}x")).unwrap_or_default();
-        eprintln!(
-            "{:52} {mark:5} {:5.1} s  {}{ratio}",
-            fixture.name,
-            judged.wall.as_secs_f64(),
-            judged.outcome
-        );
-        wrong.extend(complaints.into_iter().map(|complaint| format!("{}: {complaint}", fixture.name)));
+        let (name, wall) = (&fixture.name, judged.wall.as_secs_f64());
+        eprintln!("{name:52} {mark:5} {wall:5.1} s  {}{ratio}", judged.outcome);
+        complaints.into_iter().map(|complaint| format!("{name}: {complaint}")).collect()
     }
-    assert!(wrong.is_empty(), "{} kernels were misjudged:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
@@ -127,6 +179,10 @@ impl Fixture {
         self.expected.iter().any(|expected| expected == outcome)
     }
 
+    fn needs_quiet(&self) -> bool {
+        self.expected.iter().any(|expected| NEEDS_QUIET.contains(&expected.as_str()))
+    }
+
     fn seems_to_gain(&self, judged: &Judged) -> bool {
         let accepted = judged.outcome == "accepted" && !self.expects("accepted");
         accepted && judged.ratio.is_some_and(|(ratio, low)| ratio >= self.max_ratio && low > 1.0)
@@ -150,7 +206,7 @@ impl Fixture {
 }
 
 /// The rest of a line such as `// family: b3` at the beginning of a file.
-fn header<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let comments = text.lines().take_while(|line| line.starts_with("//"));
     comments.filter_map(|line| line[2..].trim().strip_prefix(key)?.strip_prefix(':')).map(str::trim).next()
 }
@@ -185,7 +241,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The program under a name of its own, so that what it leaves behind can be told from what other tests run.
-fn private_copy(place: &Place) -> PathBuf {
+pub(crate) fn private_copy(place: &Place) -> PathBuf {
     let copy = place.path("kernsmith-under-attack");
     std::fs::copy(env!("CARGO_BIN_EXE_kernsmith"), &copy).expect("a copy of the program");
     copy
@@ -281,7 +337,7 @@ fn run(mut command: Command) -> Option<Said> {
 }
 
 /// Processes of the private copy that are still there; the dying get a moment.
-fn survivors(program: &Path) -> Option<String> {
+pub(crate) fn survivors(program: &Path) -> Option<String> {
     let name = program.as_os_str().as_encoded_bytes();
     let mut left = Vec::new();
     for _ in 0..100 {

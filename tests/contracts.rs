@@ -68,3 +68,31 @@ fn a_contract_that_zeros_pass_is_refused() {
     let said = place.run(&["contract", "check", "op-contracts/weak_f32"]).expect(3);
     assert!(said.stdout.contains("zeros") && said.stdout.contains("refused"), "{}", said.stdout);
 }
+
+/// Outputs that anybody can write without reading the input, or by copying it, are no operation to search a kernel for.
+#[test]
+fn contracts_that_zeros_a_constant_or_a_copied_input_pass_are_refused() {
+    for (name, formula, word) in
+        [("nought_f32", "0.0", "zeros"), ("three_f32", "3.0", "the mean"), ("copy_f32", "v", "a copy of `x`")]
+    {
+        let place = Place::new();
+        place.run(&["contract", "new", name]).expect(0);
+        let folder = format!("op-contracts/{name}");
+        edit(&place, &format!("{folder}/reference.cpp"), "v / (1.0 + std::fabs(v))", formula);
+        edit(&place, &format!("{folder}/reference.cpp"), "v < 0.0 ? -1.0 : 0.0", formula);
+        edit(&place, &format!("{folder}/reference.cpp"), "v > 0.0 ? 1.0 : 0.0", formula);
+        edit(&place, &format!("{folder}/scalar.cpp"), "v / (1.0F + std::fabs(v))", formula);
+        let _machine = machine();
+        let said = place.run(&["contract", "check", &folder]).expect(3);
+        let finding =
+            said.stdout.lines().find(|line| line.contains(word) && line.contains("passes every case"));
+        assert!(finding.is_some() && said.stdout.contains("refused"), "{name}: {}", said.stdout);
+    }
+}
+
+fn edit(place: &Place, file: &str, before: &str, after: &str) {
+    let path = place.path(file);
+    let text = std::fs::read_to_string(&path).expect("the scaffold");
+    assert!(text.contains(before), "no `{before}` in {file}");
+    std::fs::write(&path, text.replacen(before, after, 1)).expect("written");
+}

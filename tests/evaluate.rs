@@ -1,6 +1,6 @@
 //! `kernsmith evaluate`: verdicts, exit codes and the JSON object.
 
-use crate::support::{Place, RMSNORM, machine};
+use crate::support::{Place, RMSNORM, Said, machine};
 
 #[test]
 fn an_honest_kernel_is_accepted_with_numbers() {
@@ -64,4 +64,62 @@ fn a_missing_compiler_and_a_missing_source_have_their_own_codes() {
         .run(&["evaluate", "rmsnorm_f32", "nothing.cpp", "--target", "tpu-1"])
         .expect(2)
         .complains(&["tpu-1"]);
+}
+
+/// Inside the sandbox's own profile for tools nobody can make namespaces: a machine that reaches less.
+#[test]
+fn a_machine_that_confines_too_little_runs_nothing() {
+    let place = Place::new();
+    place.write("kernel.cpp", RMSNORM);
+    let program = env!("CARGO_BIN_EXE_kernsmith");
+    let policy = kernsmith_sandbox::Policy {
+        namespaces: false,
+        filesystem: false,
+        environment: place
+            .command()
+            .get_envs()
+            .filter_map(pair)
+            .chain(std::env::var("PATH").map(|path| ("PATH".to_owned(), path)))
+            .collect(),
+        syscalls: Some(kernsmith_sandbox::Profile::Tool),
+        ..kernsmith_sandbox::Policy::default()
+    };
+    let inside = |arguments: &[&str]| {
+        let mut command = place.command();
+        command.args(["__confine", &policy.to_json(), "--", program]).args(arguments);
+        Said::of(&command.output().expect("the binary runs"))
+    };
+    let demand = ["--set", "harness.minimum_sandbox=namespaces"];
+    for command in [&["evaluate", "rmsnorm_f32", "kernel.cpp"][..], &["search", "rmsnorm_f32"]] {
+        let said = inside(&[command, &demand].concat()).expect(4);
+        let said = said.complains(&["namespaces", "user-namespace", "harness.minimum_sandbox", "sysctl"]);
+        assert!(said.stdout.is_empty(), "{}", said.stdout);
+    }
+    assert!(!place.path("experiment-log").exists(), "a search that was refused has begun a log");
+    let doctor = inside(&[&["doctor", "--format", "json"], &demand[..]].concat()).expect(4).json();
+    let sandbox =
+        doctor["checks"].as_array().expect("checks").iter().find(|check| check["name"] == "sandbox");
+    let found = sandbox.expect("a check").to_string();
+    assert!(found.contains("level landlock (namespaces is demanded)"), "{found}");
+    inside(&["doctor", "--set", "harness.minimum_sandbox=landlock"]).expect(0);
+}
+
+fn pair((name, value): (&std::ffi::OsStr, Option<&std::ffi::OsStr>)) -> Option<(String, String)> {
+    Some((name.to_str()?.to_owned(), value?.to_str()?.to_owned()))
+}
+
+#[test]
+fn warm_caches_are_marked_in_the_evidence() {
+    let place = Place::new();
+    let source = place.write("kernel.cpp", RMSNORM);
+    let source = source.to_str().expect("utf-8");
+    let _machine = machine();
+    let arguments =
+        ["evaluate", "rmsnorm_f32", source, "--format", "json", "--set", "harness.cold_cache=false"];
+    let evidence = place.run(&arguments).expect(0).json();
+    assert!(evidence["environment"]["weakened"].to_string().contains("cold_cache = false"), "{evidence}");
+    let rows = evidence["performance"]["workloads"].as_array().expect("workloads");
+    // The other shape alone is larger than any cache.
+    let small = rows.iter().find(|row| row["workload"] == "decode_64x7168").expect("a workload");
+    assert_eq!(small["cold"], false, "{evidence}");
 }

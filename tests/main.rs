@@ -5,6 +5,8 @@ mod architecture;
 mod conformance;
 mod contracts;
 mod evaluate;
+mod fuzzed;
 mod resilience;
 mod search;
+mod siege;
 mod support;

@@ -12,6 +12,7 @@ use kernsmith_experiment_log::{RunReader, find};
 use kernsmith_harness::{Harness, HarnessOptions, OpenRequest};
 use kernsmith_op_contract::{Contract, Finding, Library};
 use kernsmith_planner::Tree;
+use kernsmith_sandbox::Level;
 use kernsmith_search_config::{Loaded, Request, SearchConfig, load};
 use kernsmith_skill::{Machine, Skills};
 use kernsmith_toolchain::{Host, Toolchain, ToolchainOptions};
@@ -218,6 +219,8 @@ impl Bench {
 
     fn with_config(global: &Global, target: &Target, config: SearchConfig) -> Result<Self, CliError> {
         let self_exe = std::env::current_exe().map_err(CliError::apparatus)?;
+        // Before anything is run, and before a log is begun.
+        kernsmith_sandbox::demand(&self_exe, minimum_sandbox(&config)?).map_err(CliError::apparatus)?;
         let cache = cache_folder(&config);
         let toolchain = Toolchain::discover(&ToolchainOptions {
             compiler: global.compiler.clone(),
@@ -245,7 +248,7 @@ impl Bench {
         Harness::open(OpenRequest {
             contract,
             toolchain: self.toolchain.clone(),
-            options: self.harness_options(),
+            options: self.harness_options()?,
             user_baseline: baseline,
             self_exe: self.self_exe.clone(),
             seed,
@@ -272,11 +275,13 @@ impl Bench {
         }
     }
 
-    fn harness_options(&self) -> HarnessOptions {
+    fn harness_options(&self) -> Result<HarnessOptions, CliError> {
         let harness = &self.config.harness;
         let pairs = |most: u32| (harness.minimum_pairs, most.max(harness.minimum_pairs));
         let defaults = HarnessOptions::default();
-        HarnessOptions {
+        Ok(HarnessOptions {
+            minimum_sandbox: minimum_sandbox(&self.config)?,
+            cold_cache: harness.cold_cache,
             source_bytes_max: self.config.build.source_bytes.0,
             worker_memory_bytes: harness.memory_bytes.0,
             call_timeout_floor_ms: (harness.call_timeout_seconds * 1e3) as u64,
@@ -286,10 +291,16 @@ impl Bench {
             verify_pairs: pairs(defaults.verify_pairs.1),
             confirm_workload_ms: harness.confirm_seconds_per_workload * 1e3,
             confirm_pairs: pairs(defaults.confirm_pairs.1),
-            target_half_width: harness.confirm_half_width,
+            verify_half_width: harness.verify_half_width,
+            confirm_half_width: harness.confirm_half_width,
             ..defaults
-        }
+        })
     }
+}
+
+/// `harness.minimum_sandbox`.
+pub(crate) fn minimum_sandbox(config: &SearchConfig) -> Result<Level, CliError> {
+    config.harness.minimum_sandbox.parse().map_err(CliError::bad_input_message)
 }
 
 /// `paths.cache`, or the user's cache folder, or a folder below the working directory.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use kernsmith_sandbox::Level;
 use kernsmith_toolchain::{Host, Toolchain, ToolchainOptions};
 use serde_json::{Value, json};
 
@@ -26,7 +27,7 @@ struct Check {
 
 /// Runs the subcommand.
 pub(crate) fn run(global: &Global, _: &Args) -> Answer {
-    let checks = vec![host(), compiler(global)?, sandbox(), log(global)?, gpu()];
+    let checks = vec![host(), compiler(global)?, sandbox(global)?, log(global)?, gpu()];
     let usable = checks.iter().all(|check| check.usable);
     if global.format == Format::Human {
         for check in &checks {
@@ -92,7 +93,9 @@ fn compiler(global: &Global) -> Result<Check, CliError> {
     })
 }
 
-fn sandbox() -> Check {
+/// The level that is reached, what it is made of, and whether it is the one that the configuration demands.
+fn sandbox(global: &Global) -> Result<Check, CliError> {
+    let least = session::minimum_sandbox(&session::config(global, &[])?.config)?;
     let unreachable = |error: String| Check {
         name: "sandbox",
         usable: false,
@@ -102,24 +105,27 @@ fn sandbox() -> Check {
         ),
     };
     let Ok(self_exe) = std::env::current_exe() else {
-        return unreachable("this program cannot find itself".to_owned());
+        return Ok(unreachable("this program cannot find itself".to_owned()));
     };
-    match kernsmith_sandbox::probe_with(&self_exe) {
+    Ok(match kernsmith_sandbox::probe_with(&self_exe) {
         Ok(confinement) => {
             let missing: Vec<String> =
                 confinement.missing.iter().map(|(layer, reason)| format!("{layer} ({reason})")).collect();
             let reached: Vec<String> = confinement.reached.iter().map(ToString::to_string).collect();
-            let mut found = format!("reached {}", reached.join(", "));
+            let level = confinement.level();
+            let mut found = format!("level {level} ({least} is demanded); reached {}", reached.join(", "));
             if !missing.is_empty() {
                 found = format!("{found}; missing {}", missing.join(", "));
             }
-            let remedy = (!missing.is_empty()).then(|| {
-                "a kernel of 5.13 or newer with user namespaces and landlock; `harness.minimum_sandbox` can demand a level".to_owned()
+            // What is missing is worth a remedy also where it is not demanded.
+            let next = Level::ALL.into_iter().find(|next| *next > level);
+            let remedy = next.map(|next| {
+                format!("for `{next}`: {}; `harness.minimum_sandbox` says what is demanded", next.remedy())
             });
-            Check { name: "sandbox", usable: true, found, remedy }
+            Check { name: "sandbox", usable: level >= least, found, remedy }
         }
         Err(error) => unreachable(error.to_string()),
-    }
+    })
 }
 
 /// Whether runs can be kept: a file is made and removed.

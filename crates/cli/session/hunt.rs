@@ -42,6 +42,7 @@ pub(crate) fn run(global: &Global, bench: Bench, contract: Arc<Contract>, start:
         .enable_all()
         .build()
         .map_err(CliError::internal)?;
+    let report = bench.config.report.write;
     let stop = StopSignal::default();
     runtime.spawn(watch_signals(stop.clone()));
     let (outcome, directory) = match start {
@@ -52,7 +53,7 @@ pub(crate) fn run(global: &Global, bench: Bench, contract: Arc<Contract>, start:
             runtime.block_on(go_on(global, bench, contract, &directory, &opened, wall_seconds, stop))?
         }
     };
-    finish(global, &outcome, &directory)
+    finish(global, &outcome, &directory, report)
 }
 
 /// A contract that anything passes is not worth a search.
@@ -242,10 +243,11 @@ async fn wait_for_signal() -> std::io::Result<()> {
     }
 }
 
-/// Writes the report, prints how it ended, and picks the exit code.
-fn finish(global: &Global, outcome: &Outcome, directory: &Path) -> Answer {
+/// Writes the report where the configuration wants one, prints how it ended, and picks the exit code.
+fn finish(global: &Global, outcome: &Outcome, directory: &Path, report: bool) -> Answer {
     let options = super::report_options(directory)?;
-    let paths = kernsmith_report::write(directory, &options).map_err(CliError::log)?;
+    let paths =
+        report.then(|| kernsmith_report::write(directory, &options)).transpose().map_err(CliError::log)?;
     let summary = kernsmith_report::summary(directory, &options).map_err(CliError::log)?;
     if global.format == Format::Human {
         data("");
@@ -261,14 +263,30 @@ fn finish(global: &Global, outcome: &Outcome, directory: &Path) -> Answer {
                     champion.ci_high,
                     summary.baseline.as_ref().map_or("the baseline", |baseline| baseline.name.as_str())
                 ));
-                data(&format!("source   {}", champion.source_path.display()));
+                if report {
+                    data(&format!("source   {}", champion.source_path.display()));
+                }
                 data(&format!("replay   {}", champion.replay));
             }
             None => data("no champion: nothing better than the baseline was confirmed"),
         }
-        data(&format!("report   {}", paths.html.display()));
+        match paths {
+            Some(paths) => data(&format!("report   {}", paths.html.display())),
+            None => data(&format!(
+                "report   none (`report.write` is off); `kernsmith report {}` writes one",
+                run_name(directory)
+            )),
+        }
     } else {
-        data(&serde_json::to_string(&summary).map_err(CliError::internal)?);
+        let mut answer = serde_json::to_value(&summary).map_err(CliError::internal)?;
+        if !report {
+            // No path of a file that was not written.
+            answer["report"] = serde_json::Value::Null;
+            if let Some(path) = answer.pointer_mut("/champion/source_path") {
+                *path = serde_json::Value::Null;
+            }
+        }
+        data(&answer.to_string());
     }
     Ok(match outcome.limit {
         Limit::Interrupted => Exit::Interrupted,
@@ -279,4 +297,8 @@ fn finish(global: &Global, outcome: &Outcome, directory: &Path) -> Answer {
         }
         _ => Exit::No,
     })
+}
+
+fn run_name(directory: &Path) -> String {
+    directory.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kernsmith_core::Performance;
+use kernsmith_core::{Lane, Performance};
 
 use crate::calibration;
 use crate::device::Device;
@@ -66,12 +66,7 @@ impl Device {
         second: &mut Runner,
     ) -> Result<Series, Stop> {
         let options = &HarnessOptions { screen_samples: SLOW_SAMPLES, ..setup.options.clone() };
-        let rules = PairRules {
-            least: options.verify_pairs.0,
-            most: options.verify_pairs.1,
-            budget: Duration::from_secs_f64(options.verify_workload_ms * 1e-3),
-            target_half_width: options.target_half_width,
-        };
+        let rules = PairRules::of(setup, Lane::Verify);
         let Some(mut set) = self.timed.remove(&index) else {
             return Err(HarnessError::Statistics("no timed buffers".to_owned()).into());
         };

@@ -1,6 +1,7 @@
 //! What evaluations share and use one after the other: memory, the oracle, the baseline's worker, measured ceilings.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kernsmith_op_contract::Role;
 use kernsmith_toolchain::{BuildOutcome, BuildRequest, BuildRole, CodeObject};
@@ -96,16 +97,26 @@ impl Device {
         Ok(())
     }
 
-    /// Makes ready what the first evaluation would otherwise wait for: memory, and the baseline's worker.
-    pub(crate) fn warm(&mut self, setup: &Setup) -> Result<(), HarnessError> {
+    /// Makes ready what the first evaluation would otherwise wait for: memory, and the baseline's worker. Stops between two
+    /// steps when it turns out that nothing of it is needed.
+    pub(crate) fn warm(&mut self, setup: &Setup, needless: &AtomicBool) -> Result<(), HarnessError> {
+        let goes_on = || !needless.load(Ordering::Relaxed);
         if !self.timed.is_empty() {
             return Ok(());
         }
         let baseline = self.take_baseline(setup)?;
         self.baseline = Some(baseline);
-        self.arena.inputs.populate();
-        self.arena.outputs.populate();
-        self.open_all_timed(setup).map(|_| ())
+        for pool in [&self.arena.inputs, &self.arena.outputs] {
+            if goes_on() {
+                pool.populate();
+            }
+        }
+        for shape in setup.shapes_of(Role::Bench) {
+            if goes_on() {
+                self.open_timed(setup, shape)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes the timed buffers of all bench shapes.

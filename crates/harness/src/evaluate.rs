@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use kernsmith_core::evidence::GateReport;
@@ -119,10 +120,14 @@ pub(crate) fn fully(inner: &Inner, candidate: Candidate) -> Result<Evidence, Har
     let setup = &inner.setup;
     let mut device = inner.device();
     // Memory is made ready while the compiler works.
+    let refused = AtomicBool::new(false);
     let prepared = std::thread::scope(|scope| {
         let device = &mut *device;
-        let warm = scope.spawn(move || device.warm(setup));
+        let warm = scope.spawn(|| device.warm(setup, &refused));
         let prepared = prepare(setup, candidate);
+        // What was refused needs no memory.
+        let passes = prepared.as_ref().is_ok_and(|prepared| prepared.log.passes());
+        refused.store(!passes, Ordering::Relaxed);
         warm.join().unwrap_or_else(|_| Err(HarnessError::CutOff("preparing memory panicked".to_owned())))?;
         prepared
     });

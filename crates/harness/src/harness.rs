@@ -60,9 +60,11 @@ impl Inner {
 }
 
 impl Harness {
-    /// Builds oracle and baseline and starts the oracle. Blocks for a compilation or two.
+    /// Builds oracle and baseline and starts the oracle. Blocks for a compilation or two. Nothing is run on a machine that
+    /// does not reach the demanded confinement.
     pub fn open(request: OpenRequest) -> Result<Self, HarnessError> {
         let OpenRequest { contract, toolchain, options, user_baseline, self_exe, seed, cache_dir } = request;
+        kernsmith_sandbox::demand(&self_exe, options.minimum_sandbox)?;
         let host = Host::detect();
         let target = Target::host();
         let baseline = baseline(&contract, &target, user_baseline)?;
@@ -72,6 +74,7 @@ impl Harness {
             self_exe,
             options.worker_memory_bytes,
             options.worker_resident_bytes,
+            options.minimum_sandbox,
             host.cores.max(1),
         );
         let setup = Setup {

@@ -1,11 +1,13 @@
 //! What can be set about judging.
 
 use kernsmith_core::Gate;
+use kernsmith_sandbox::Level;
 use serde::{Deserialize, Serialize};
 
 /// What can be set about judging. The defaults are the contract of `docs/verification-contract.md`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct HarnessOptions {
     /// Gates that are switched off; each is named in `environment.weakened` of every packet. Build and load cannot be.
     pub skip: Vec<Gate>,
@@ -25,6 +27,10 @@ pub struct HarnessOptions {
     pub oracle_elements_max: u64,
     /// Floating-point operations that the oracle may spend on one call's sampled rows; at least two rows are computed.
     pub oracle_flops_max: f64,
+    /// Whether timed calls find cold caches; otherwise the buffers are few enough to stay in the last-level cache.
+    pub cold_cache: bool,
+    /// The least confinement with which anything is run.
+    pub minimum_sandbox: Level,
     /// Shortest timed interval in microseconds; short kernels are timed in batches over distinct buffers.
     pub interval_us: f64,
     /// Most calls in one interval.
@@ -35,14 +41,16 @@ pub struct HarnessOptions {
     pub screen_stop_ratio: f64,
     /// Time that one workload's pairs may take in the verify lane, in milliseconds.
     pub verify_workload_ms: f64,
-    /// Fewest and most pairs of one workload in the verify lane.
+    /// Fewest and most pairs of one workload in the verify lane. Fewer than the interval's confidence takes are never made.
     pub verify_pairs: (u32, u32),
     /// Time that one workload's pairs may take in the confirm lane, in milliseconds.
     pub confirm_workload_ms: f64,
-    /// Fewest and most pairs of one workload in the confirm lane.
+    /// Fewest and most pairs of one workload in the confirm lane; the same holds.
     pub confirm_pairs: (u32, u32),
-    /// Half-width of the interval of the log ratio at which measuring stops.
-    pub target_half_width: f64,
+    /// Half-width of the interval of the log ratio at which measuring stops in the verify lane.
+    pub verify_half_width: f64,
+    /// The same in the confirm lane.
+    pub confirm_half_width: f64,
     /// Confidence level of intervals.
     pub confidence: f64,
     /// Bootstrap resamples.
@@ -69,15 +77,18 @@ impl Default for HarnessOptions {
             call_timeout_factor: 20.0,
             oracle_elements_max: 16 * 1024,
             oracle_flops_max: 8e6,
+            cold_cache: true,
+            minimum_sandbox: Level::None,
             interval_us: 2_000.0,
             calls_per_interval_max: 256,
             screen_samples: 5,
             screen_stop_ratio: 3.0,
             verify_workload_ms: 120.0,
-            verify_pairs: (3, 40),
+            verify_pairs: (6, 40),
             confirm_workload_ms: 200.0,
-            confirm_pairs: (5, 100),
-            target_half_width: 0.01,
+            confirm_pairs: (6, 100),
+            verify_half_width: 0.01,
+            confirm_half_width: 0.01,
             confidence: 0.95,
             resamples: 1_000,
             calibrate: true,
@@ -99,6 +110,9 @@ impl HarnessOptions {
         let default = Self::default();
         let off = Gate::ALL.into_iter().filter(|gate| !self.runs(*gate)).map(|gate| format!("{gate} is off"));
         let mut weakened: Vec<String> = off.collect();
+        if !self.cold_cache {
+            weakened.push("cold_cache = false".to_owned());
+        }
         if self.oracle_elements_max < default.oracle_elements_max {
             weakened.push(format!("oracle_elements_max = {}", self.oracle_elements_max));
         }
@@ -119,6 +133,8 @@ mod tests {
         assert!(!options.runs(Gate::Phase) && options.runs(Gate::Build));
         assert_eq!(options.weakened(), ["phase is off"]);
         assert!(HarnessOptions::default().weakened().is_empty());
+        let warm = HarnessOptions { cold_cache: false, ..HarnessOptions::default() };
+        assert_eq!(warm.weakened(), ["cold_cache = false"]);
     }
 
     #[test]

@@ -1,17 +1,16 @@
 //! The candidate against the contract's other baselines, in the same run.
 
-use std::time::Duration;
-
+use kernsmith_core::Lane;
 use kernsmith_core::evidence::Rival;
 use kernsmith_op_contract::{Baseline, BaselineRole};
-use kernsmith_stats::{Workload, combine_workloads, median, weighted_geometric_mean};
+use kernsmith_stats::{Workload, median, weighted_geometric_mean};
 
 use crate::device::build_trusted;
 use crate::error::{HarnessError, Stop};
 use crate::process::WorkerRole;
 use crate::runner::Runner;
 use crate::setup::Setup;
-use crate::timing::{Meter, PairRules, Series, pairs, quiet};
+use crate::timing::{Meter, PairRules, Series, joint, pairs, quiet};
 use crate::trial::Trial;
 
 /// Times every rival of this platform, in pairs with the candidate.
@@ -54,12 +53,7 @@ fn one(trial: &mut Trial<'_>, rival: &Baseline) -> Result<Rival, Stop> {
 fn all_workloads(trial: &mut Trial<'_>, rival: &mut Runner) -> Result<Vec<(usize, Series)>, Stop> {
     let setup = trial.setup;
     let options = &setup.options;
-    let rules = PairRules {
-        least: options.verify_pairs.0,
-        most: options.verify_pairs.1,
-        budget: Duration::from_secs_f64(options.verify_workload_ms * 1e-3),
-        target_half_width: options.target_half_width,
-    };
+    let rules = PairRules::of(setup, Lane::Verify);
     let mut measured = Vec::new();
     for index in trial.device.open_all_timed(setup)? {
         let timeout = trial.timeout(index) * 4;
@@ -78,7 +72,6 @@ fn all_workloads(trial: &mut Trial<'_>, rival: &mut Runner) -> Result<Vec<(usize
 }
 
 fn summary(setup: &Setup, rival: &Baseline, measured: &[(usize, Series)]) -> Result<Rival, HarnessError> {
-    let options = &setup.options;
     let weight = |index: usize| setup.contract.workloads[index].weight;
     let workloads: Vec<Workload<'_>> = measured
         .iter()
@@ -89,8 +82,7 @@ fn summary(setup: &Setup, rival: &Baseline, measured: &[(usize, Series)]) -> Res
             paired: series.paired,
         })
         .collect();
-    let joint = combine_workloads(&workloads, options.confidence, options.resamples as usize, 1)
-        .map_err(|error| HarnessError::Statistics(error.to_string()))?;
+    let joint = joint(setup, &workloads, 1)?;
     let medians = measured.iter().map(|(index, series)| (weight(*index), median(&series.baseline)));
     Ok(Rival {
         name: rival.name.clone(),

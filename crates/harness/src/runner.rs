@@ -22,6 +22,8 @@ pub(crate) struct Runner {
     plan: Plan,
     stores: BTreeMap<Store, (u16, u16)>,
     scratch: Option<(Pool, u16)>,
+    /// Timed intervals after whose end outputs were still being written.
+    pub(crate) unfinished_intervals: u32,
 }
 
 /// Addresses of one call's windows: inputs, then outputs.
@@ -49,7 +51,7 @@ impl Runner {
             let index = worker.share(&[(&pool, true)])?;
             Some((pool, index))
         };
-        Ok(Self { worker, plan: plan.clone(), stores: BTreeMap::new(), scratch })
+        Ok(Self { worker, plan: plan.clone(), stores: BTreeMap::new(), scratch, unfinished_intervals: 0 })
     }
 
     /// Gives the worker a store's pools, once.

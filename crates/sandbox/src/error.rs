@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::confine::Layer;
+use crate::level::Level;
 
 /// The sandbox failed. What a confined program does is never an error of this kind.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,20 @@ pub enum SandboxError {
         layer: Layer,
         /// What the kernel said.
         reason: String,
+    },
+    /// The machine does not reach the level that is demanded.
+    #[error(
+        "this machine confines to the level `{reached}`, and `{least}` is demanded (`harness.minimum_sandbox`); missing: \
+         {missing}; it takes {}, or a lower `harness.minimum_sandbox`",
+        least.remedy()
+    )]
+    TooWeak {
+        /// What is demanded.
+        least: Level,
+        /// What is reached.
+        reached: Level,
+        /// The missing layers with their reasons.
+        missing: String,
     },
     /// A step that every machine allows did not work.
     #[error("cannot {action}")]

@@ -81,9 +81,9 @@ sections! {
         confirm_seconds_per_workload: f64 = Number(0.001, 86_400.0),
         /// Confirmation stops timing at this half-width of the 95 % interval of the log ratio.
         confirm_half_width: f64 = Number(1e-5, 1.0),
-        /// Interleaved pairs that verification and confirmation always take.
-        minimum_pairs: u32 = Whole(3, 10_000),
-        /// Whether caches are emptied before every timed call.
+        /// Interleaved pairs that verification and confirmation always take; a 95 % interval takes six.
+        minimum_pairs: u32 = Whole(6, 10_000),
+        /// Whether timed calls find cold caches.
         cold_cache: bool = Flag,
         /// Wall time of one call of a kernel.
         call_timeout_seconds: f64 = Number(0.001, 86_400.0),
@@ -151,12 +151,5 @@ impl SearchConfig {
     /// The defaults, without any other layer.
     pub fn defaults() -> Result<Self, crate::ConfigError> {
         crate::load(&crate::Request::default()).map(|loaded| loaded.config)
-    }
-}
-
-impl HarnessConfig {
-    /// The place of `minimum_sandbox` among the levels: 0 `none`, 1 `rlimits`, 2 `seccomp`, 3 `landlock`, 4 `namespaces`.
-    pub fn minimum_sandbox_rank(&self) -> usize {
-        SANDBOX_LEVELS.iter().position(|level| *level == self.minimum_sandbox).unwrap_or(0)
     }
 }

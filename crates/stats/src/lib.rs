@@ -10,6 +10,7 @@ mod combine;
 mod describe;
 mod noise;
 mod normal;
+mod order;
 mod rank;
 mod stop;
 
@@ -17,6 +18,7 @@ pub use bootstrap::{Method, RatioInterval, bootstrap_ratio_ci, bootstrap_ratio_c
 pub use combine::{Workload, combine_workloads, weighted_geometric_mean};
 pub use describe::{mad_outliers, median, median_absolute_deviation, quantile};
 pub use noise::{noise_floor, noise_floor_of_interval};
+pub use order::{few_pairs_interval, pairs_needed};
 pub use rank::{RankTest, mann_whitney};
 pub use stop::{SequentialStop, Step, median_half_width};
 

@@ -416,5 +416,40 @@ mod tests {
             let verdict = compare(&tolerance, DType::F64, &[expected + share * bound], &[expected], &[scale]).verdict();
             prop_assert_eq!(verdict.is_some(), share > 1.0);
         }
+
+        #[test]
+        fn who_is_nowhere_further_from_the_oracle_than_a_kernel_that_passes_passes_too(
+            elements in proptest::collection::vec((-1e3f64..1e3, -1.0f64..1.0, 0.0f64..=1.0), 1..200)
+        ) {
+            let unit = F32.ulps * DType::F32.unit_roundoff();
+            let expected: Vec<f64> = elements.iter().map(|(value, ..)| *value).collect();
+            let scale: Vec<f64> = expected.iter().map(|value| value.abs()).collect();
+            let off = |share: &dyn Fn(f64, f64) -> f64| -> Vec<f64> {
+                elements.iter().map(|(value, error, part)| value + share(*error, *part) * unit * value.abs()).collect()
+            };
+            let (naive, closer) = (off(&|error, _| error), off(&|error, part| error * part));
+            let verdict = |got: &[f64]| compare(&F32, DType::F64, got, &expected, &scale).verdict();
+            prop_assume!(verdict(&naive).is_none());
+            prop_assert_eq!(verdict(&closer), None);
+        }
+
+        #[test]
+        fn sums_in_double_and_compensated_sums_pass_wherever_the_plain_loop_does(
+            terms in proptest::collection::vec((-1.0f32..1.0, -1.0f32..1.0), 1..3000)
+        ) {
+            let products = || terms.iter().map(|(a, b)| (a * b, f64::from(*a) * f64::from(*b)));
+            let exact: f64 = products().map(|(_, exact)| exact).sum();
+            let scale: f64 = products().map(|(_, exact)| exact.abs()).sum();
+            let plain: f32 = products().map(|(rounded, _)| rounded).sum();
+            let (kahan, _) = products().fold((0.0_f32, 0.0_f32), |(sum, lost), (rounded, _)| {
+                let term = rounded - lost;
+                let next = sum + term;
+                (next, (next - sum) - term)
+            });
+            let verdict = |got: f64| compare(&F32, DType::F32, &[got], &[exact], &[scale]).verdict();
+            prop_assume!(verdict(f64::from(plain)).is_none());
+            prop_assert_eq!(verdict(f64::from(exact as f32)), None);
+            prop_assert_eq!(verdict(f64::from(kahan)), None);
+        }
     }
 }

@@ -146,7 +146,7 @@ impl Channel {
         if packet.bytes > FRAME_LIMIT || packet.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
             return Err(WireError::TooLong(packet.bytes));
         }
-        Ok((parse(&self.buffer[..packet.bytes])?, files))
+        Ok((decode(&self.buffer[..packet.bytes])?, files))
     }
 
     /// Waits until a frame or the end of the connection is there.
@@ -173,7 +173,8 @@ pub fn encode<T: Serialize>(frame: &T) -> Result<Vec<u8>, WireError> {
     Ok(bytes)
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+/// The frame in some bytes, which may come from anybody.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
     let body = bytes
         .strip_prefix(&MAGIC)
         .ok_or_else(|| WireError::Malformed("it does not begin with the protocol's mark".to_owned()))?;

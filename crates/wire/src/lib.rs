@@ -12,7 +12,7 @@ mod control;
 mod frame;
 mod pool;
 
-pub use channel::{Channel, FRAME_LIMIT, MAX_FILES, WireError, encode, pair};
+pub use channel::{Channel, FRAME_LIMIT, MAX_FILES, WireError, decode, encode, pair};
 pub use control::{Control, Fault};
 pub use frame::{Batch, FromWorker, Run, ToWorker, Window, Word, build_id};
 pub use pool::{PAGE_BYTES, Pool};

@@ -1,6 +1,6 @@
 //! G8 `timing`: by the parent's clock, never on the same content twice, with cold caches, against the frozen baseline.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kernsmith_core::{FailureClass, Lane};
 
@@ -63,7 +63,7 @@ fn stored_for(trial: &Trial<'_>, index: usize) -> Option<Vec<f64>> {
 /// Pairs of one workload.
 pub(crate) fn workload(trial: &mut Trial<'_>, baseline: &mut Runner, index: usize) -> Result<Series, Stop> {
     let setup = trial.setup;
-    let rules = rules(trial);
+    let rules = PairRules::of(setup, trial.lane);
     let timeout = trial.timeout(index) * 4;
     let Some(mut set) = trial.device.timed.remove(&index) else {
         return Err(crate::error::HarnessError::Statistics("no timed buffers".to_owned()).into());
@@ -90,20 +90,6 @@ pub(crate) fn workload(trial: &mut Trial<'_>, baseline: &mut Runner, index: usiz
     trial.device.timed.insert(index, set);
     let series = outcome.map_err(|stop| stop.within(&setup.shapes[index].name))?;
     Ok(Series { cold, ..series })
-}
-
-fn rules(trial: &Trial<'_>) -> PairRules {
-    let options = &trial.setup.options;
-    let ((least, most), budget_ms) = match trial.lane {
-        Lane::Confirm => (options.confirm_pairs, options.confirm_workload_ms),
-        Lane::Screen | Lane::Verify => (options.verify_pairs, options.verify_workload_ms),
-    };
-    PairRules {
-        least,
-        most,
-        budget: Duration::from_secs_f64(budget_ms * 1e-3),
-        target_half_width: options.target_half_width,
-    }
 }
 
 /// The candidate alone against the frozen baseline's stored samples.

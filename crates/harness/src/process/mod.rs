@@ -58,6 +58,11 @@ impl Worker {
         self.symbols.iter().position(|known| known == name).unwrap_or(0) as u16
     }
 
+    /// Whose code it runs.
+    pub(crate) const fn role(&self) -> WorkerRole {
+        self.role
+    }
+
     /// The process in which threads are counted.
     pub(crate) fn census(&self) -> crate::threads::Census {
         crate::threads::Census::take(self.pid)

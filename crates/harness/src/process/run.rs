@@ -29,6 +29,8 @@ pub(crate) struct Ran {
     pub(crate) interval: Duration,
     /// Doubles that measuring symbols returned.
     pub(crate) values: Vec<f64>,
+    /// Places that changed between the end of the interval and the worker's answer; only for gated runs.
+    pub(crate) changed: usize,
 }
 
 impl Task {
@@ -111,19 +113,29 @@ impl Worker {
     ///
     /// The worker maps first and says so; the parent notes the time, lets it go, and sleeps until it says that the
     /// calls have returned. It does not spin: kernels may use every core.
-    pub(crate) fn run_timed(&mut self, task: Task, timeout: Duration) -> Result<Ran, Stop> {
+    ///
+    /// `look` reads some places of the outputs, once when the clock has stopped and once when the worker has answered:
+    /// whoever stops the clock before the work is done is seen at work.
+    pub(crate) fn run_timed(
+        &mut self,
+        task: Task,
+        timeout: Duration,
+        look: &dyn Fn() -> Vec<u64>,
+    ) -> Result<Ran, Stop> {
         self.begin(task, true)?;
         self.expect_ready(timeout)?;
         let begin = Instant::now();
         self.control.release(self.sequence);
         let returned = self.receive(timeout)?;
         let interval = begin.elapsed();
+        let at_return = look();
         match returned {
             FromWorker::Returned { sequence } if sequence == self.sequence => {}
             frame => return Err(self.unexpected(&frame)),
         }
         let ran = self.finish(timeout)?;
-        Ok(Ran { interval, ..ran })
+        let changed = at_return.iter().zip(look()).filter(|(before, after)| **before != *after).count();
+        Ok(Ran { interval, changed, ..ran })
     }
 
     /// Makes sure that the worker has said nothing that it was not asked: an empty run must be answered by the next frame.

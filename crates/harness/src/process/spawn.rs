@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kernsmith_core::FailureClass;
-use kernsmith_sandbox::{Confinement, Layer, Limits, Policy, Profile, Spawn};
+use kernsmith_sandbox::{Confinement, Layer, Level, Limits, Policy, Profile, Spawn};
 use kernsmith_wire::{Control, FromWorker, ToWorker, WireError, build_id, pair};
 use rand_chacha::ChaCha12Rng;
 
@@ -47,6 +47,7 @@ pub(crate) struct Spawner {
     self_exe: PathBuf,
     memory_bytes: u64,
     resident_bytes: u64,
+    minimum_sandbox: Level,
     cores: u32,
     /// Control pages that no worker uses at the moment; they are mapped for ever, so they are used again.
     pages: Arc<Mutex<Vec<Page>>>,
@@ -67,8 +68,14 @@ impl Drop for PageLoan {
 }
 
 impl Spawner {
-    pub(crate) fn new(self_exe: PathBuf, memory_bytes: u64, resident_bytes: u64, cores: u32) -> Self {
-        Self { self_exe, memory_bytes, resident_bytes, cores, pages: Arc::default() }
+    pub(crate) fn new(
+        self_exe: PathBuf,
+        memory_bytes: u64,
+        resident_bytes: u64,
+        minimum_sandbox: Level,
+        cores: u32,
+    ) -> Self {
+        Self { self_exe, memory_bytes, resident_bytes, minimum_sandbox, cores, pages: Arc::default() }
     }
 
     /// Starts a worker, confines it and loads a code object. A kernel that cannot be loaded is rejected.
@@ -144,6 +151,8 @@ impl Spawner {
             },
             environment: environment.into_iter().collect(),
             keep_descriptors: vec![socket],
+            // System calls are given up after loading, and a worker that cannot do that ends.
+            required: self.minimum_sandbox.layers().filter(|layer| *layer != Layer::Syscalls).collect(),
             ..Policy::default()
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kernsmith_core::FailureClass;
 use kernsmith_op_contract::Contract;
 use kernsmith_wire::Batch;
 
@@ -9,7 +10,7 @@ use super::set::{Range, TimedSet};
 use crate::arguments::{self, Pointer};
 use crate::error::Stop;
 use crate::layout::Shape;
-use crate::process::{Ran, Task};
+use crate::process::{Ran, Task, WorkerRole};
 use crate::runner::Runner;
 
 /// Looks at an interval in which nothing is called.
@@ -17,6 +18,8 @@ const EMPTY_INTERVALS: u32 = 7;
 /// At most this part of an interval is taken for overhead.
 const OVERHEAD_SHARE_MAX: f64 = 0.1;
 const EMPTY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Intervals after whose end outputs were still being written, before anybody is blamed.
+const UNFINISHED_INTERVALS: u32 = 2;
 
 /// How the calls of an interval look.
 pub(crate) enum Meter<'a> {
@@ -57,7 +60,7 @@ impl Meter<'_> {
 pub(crate) fn measure(
     runner: &mut Runner,
     meter: &Meter<'_>,
-    set: &TimedSet,
+    set: &mut TimedSet,
     range: Range,
     timeout: Duration,
 ) -> Result<Ran, Stop> {
@@ -79,14 +82,27 @@ pub(crate) fn measure(
         Meter::Plain(..) => Vec::new(),
     };
     task.batches.push(meter.batch(runner, range.calls, &tensors, &scratch)?);
-    runner.worker.run_timed(task, timeout)
+    let places = set.watched_places(range);
+    let ran = runner.worker.run_timed(task, timeout, &|| set.words(&places))?;
+    if ran.changed > 0 {
+        runner.unfinished_intervals += 1;
+    }
+    if runner.unfinished_intervals >= UNFINISHED_INTERVALS && runner.worker.role() == WorkerRole::Kernel {
+        let detail = format!(
+            "{} of {} places of the outputs were written after the clock had stopped, the {UNFINISHED_INTERVALS}nd time",
+            ran.changed,
+            places.len()
+        );
+        return Err(Stop::rejected(FailureClass::LateWrite, detail));
+    }
+    Ok(ran)
 }
 
 /// What an interval costs in which nothing is called: the shortest of several, so that never too much is taken off.
 pub(crate) fn empty_interval_us(runner: &mut Runner) -> Result<f64, Stop> {
     let mut shortest = f64::INFINITY;
     for _ in 0..EMPTY_INTERVALS {
-        let ran = runner.worker.run_timed(Task::default(), EMPTY_TIMEOUT)?;
+        let ran = runner.worker.run_timed(Task::default(), EMPTY_TIMEOUT, &Vec::new)?;
         shortest = shortest.min(ran.interval.as_secs_f64() * 1e6);
     }
     Ok(shortest)

@@ -3,9 +3,10 @@
 mod interval;
 mod pairs;
 mod set;
+mod shift;
 mod summary;
 
 pub(crate) use interval::{Meter, measure};
 pub(crate) use pairs::{PairRules, SLOW_CALL_US, Series, Watch, alone, pairs, quiet};
 pub(crate) use set::{Range, TimedSet};
-pub(crate) use summary::{noise_of, summarise};
+pub(crate) use summary::{joint, noise_of, summarise};

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use kernsmith_stats::{SequentialStop, Step};
+use kernsmith_core::Lane;
+use kernsmith_op_contract::Role;
+use kernsmith_stats::{SequentialStop, Step, pairs_needed};
 use rand_chacha::ChaCha12Rng;
 
 use super::interval::{Meter, empty_interval_us, measure, per_call_us};
@@ -11,6 +13,7 @@ use crate::error::Stop;
 use crate::options::HarnessOptions;
 use crate::process::Ran;
 use crate::runner::Runner;
+use crate::setup::Setup;
 
 /// A baseline whose call takes this long is measured next to a candidate only when it is confirmed; before that its
 /// stored samples serve, as in the screen.
@@ -32,13 +35,34 @@ pub(crate) struct Series {
     pub(crate) cold: bool,
 }
 
-/// When to stop.
+/// When to stop. Fewer pairs than `least` are never taken, whatever the time: an interval of fewer would not hold what it says.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PairRules {
     pub(crate) least: u32,
     pub(crate) most: u32,
     pub(crate) budget: Duration,
     pub(crate) target_half_width: f64,
+}
+
+impl PairRules {
+    /// As the options say for a lane, and never fewer pairs than the interval of all bench workloads takes.
+    pub(crate) fn of(setup: &Setup, lane: Lane) -> Self {
+        let options = &setup.options;
+        let ((least, most), budget_ms, target_half_width) = match lane {
+            Lane::Confirm => (options.confirm_pairs, options.confirm_workload_ms, options.confirm_half_width),
+            Lane::Screen | Lane::Verify => {
+                (options.verify_pairs, options.verify_workload_ms, options.verify_half_width)
+            }
+        };
+        let needed = pairs_needed(options.confidence, setup.shapes_of(Role::Bench).len()) as u32;
+        let least = least.max(needed);
+        Self {
+            least,
+            most: most.max(least),
+            budget: Duration::from_secs_f64(budget_ms * 1e-3),
+            target_half_width,
+        }
+    }
 }
 
 /// Who looks at what happens between samples. Every method gets the set so that it can retire ranges.
@@ -167,7 +191,7 @@ pub(crate) fn pairs(
     watch.candidate_ran(set, range, &ran)?;
     let stop = SequentialStop {
         target_half_width: rules.target_half_width,
-        min_samples: rules.least.max(6) as usize,
+        min_samples: rules.least as usize,
         max_samples: rules.most as usize,
     };
     let mut series = Series { paired: true, calls: contender.calls, ..Series::default() };
@@ -192,8 +216,7 @@ pub(crate) fn pairs(
         series.baseline.push(times[0]);
         series.candidate.push(times[1]);
         log_ratios.push((times[0] / times[1]).ln());
-        let enough = log_ratios.len() >= rules.least as usize
-            || (first_us >= SLOW_CALL_US && begin.elapsed() >= rules.budget && is_plain(&log_ratios));
+        let enough = log_ratios.len() >= rules.least as usize;
         if (enough && begin.elapsed() >= rules.budget) || stop.after(&log_ratios) != Step::Continue {
             watch.end(set)?;
             return Ok(series);
@@ -236,16 +259,6 @@ fn candidate_turn(
     let (time, range, ran) = contender.sample(meter, set, timeout)?;
     watch.candidate_ran(set, range, &ran)?;
     Ok(time)
-}
-
-/// Whether two pairs and more all say that one side is at least twice as fast: then more of them cost seconds and tell
-/// nothing.
-fn is_plain(log_ratios: &[f64]) -> bool {
-    let (faster, slower) = (
-        log_ratios.iter().all(|ratio| *ratio > 2_f64.ln()),
-        log_ratios.iter().all(|ratio| *ratio < -2_f64.ln()),
-    );
-    log_ratios.len() >= 2 && (faster || slower)
 }
 
 /// Measures the candidate alone; stops early when even its fastest call is slower than `hopeless_us`.

@@ -11,17 +11,22 @@ use crate::error::HarnessError;
 use crate::inputs;
 use crate::layout::{Shape, TensorLayout};
 use crate::setup::Setup;
+use crate::timing::shift::{SPARE_BYTES, Shifts};
 
 /// Assumed where the machine does not say how large its last-level cache is.
 const DEFAULT_CACHE_BYTES: u64 = 32 << 20;
 /// Between two uses of a slot, so many cache sizes of other slots are touched.
 const CACHE_FACTOR: u64 = 2;
+/// Where warm caches are asked for, all slots together are this part of the cache, so that most of it is still there.
+const WARM_PARTS: u64 = 4;
 /// A candidate's range waits to be looked at while the baseline runs twice and the candidate once more; and the end of the
 /// row may be left over before it begins anew. None of these five may meet.
 const SLOTS_MIN: u64 = 5;
 const SLOTS_MAX: u64 = 4096;
-/// Inputs move by this much each time round, so that no call ever sees the same content again.
-const SHIFT_BYTES: u64 = 64;
+/// Places of the outputs that are looked at when an interval ends, and again when the worker has answered; one in two lies
+/// in the last call, which is the one that may not be done yet.
+const WATCHED_PLACES: usize = 256;
+const WORD_BYTES: u64 = 8;
 
 /// One tensor's row of slots in its pool.
 #[derive(Debug, Clone)]
@@ -42,6 +47,8 @@ pub(crate) struct TimedSet {
     input_lanes: Vec<Lane>,
     output_lanes: Vec<Lane>,
     turns: Turns,
+    shifts: Shifts,
+    secrets: ChaCha12Rng,
     poisons: Vec<Poison>,
 }
 
@@ -50,12 +57,12 @@ pub(crate) struct TimedSet {
 struct Turns {
     slots: u64,
     cursor: u64,
-    shift: u64,
+    turn: usize,
 }
 
 impl Turns {
     const fn new(slots: u64) -> Self {
-        Self { slots, cursor: 0, shift: 0 }
+        Self { slots, cursor: 0, turn: 0 }
     }
 
     /// The most calls that one interval can hold.
@@ -67,9 +74,9 @@ impl Turns {
         let calls = calls.clamp(1, self.calls_max().max(1) as u32);
         if self.cursor + u64::from(calls) > self.slots {
             self.cursor = 0;
-            self.shift = (self.shift + SHIFT_BYTES) % PAGE_BYTES;
+            self.turn += 1;
         }
-        let range = Range { first: self.cursor, calls, shift: self.shift };
+        let range = Range { first: self.cursor, calls, turn: self.turn };
         self.cursor += u64::from(calls);
         range
     }
@@ -80,7 +87,7 @@ impl Turns {
 pub(crate) struct Range {
     pub(crate) first: u64,
     pub(crate) calls: u32,
-    shift: u64,
+    turn: usize,
 }
 
 impl TimedSet {
@@ -96,7 +103,7 @@ impl TimedSet {
         let case = &setup.contract.cases[0];
         for (input, lane) in set.input_lanes.clone().iter().enumerate() {
             let distribution = inputs::distribution(&setup.contract, case, input);
-            let span = Span { offset: lane.base, bytes: lane.stride * set.turns.slots + PAGE_BYTES };
+            let span = Span { offset: lane.base, bytes: lane.stride * set.turns.slots + SPARE_BYTES };
             let row = shape.inputs[input].row_elements;
             let seed = rng.random::<u64>();
             inputs::draw_pool(lane.dtype, &distribution, seed, row, span.of_mut(&mut set.inputs));
@@ -111,15 +118,17 @@ impl TimedSet {
         inputs: &[TensorLayout],
         outputs: &[TensorLayout],
     ) -> Result<Self, HarnessError> {
-        let footprint = |tensors: &[TensorLayout]| tensors.iter().map(|t| t.window_bytes).sum::<u64>();
-        let both = (footprint(inputs) + footprint(outputs)).max(1);
+        let bytes_of = |tensors: &[TensorLayout]| tensors.iter().map(|t| t.window_bytes).sum::<u64>();
+        let both = (bytes_of(inputs) + bytes_of(outputs)).max(1);
         let cache = if setup.host.l3_bytes == 0 { DEFAULT_CACHE_BYTES } else { setup.host.l3_bytes };
-        let wanted = (CACHE_FACTOR * cache).div_ceil(both).clamp(SLOTS_MIN, SLOTS_MAX);
+        let footprint = if setup.options.cold_cache { CACHE_FACTOR * cache } else { cache / WARM_PARTS };
+        let wanted = footprint.div_ceil(both).clamp(SLOTS_MIN, SLOTS_MAX);
         let slots = wanted.min((setup.options.timing_memory_bytes / both).max(SLOTS_MIN));
         let (input_lanes, input_bytes) = lanes(inputs, slots);
         let (output_lanes, output_bytes) = lanes(outputs, slots);
         let create =
             |name, bytes| Pool::create(name, bytes).map_err(HarnessError::system("make a memory file"));
+        let mut secrets = setup.rng();
         Ok(Self {
             store: 0,
             inputs: create("kernsmith-timed-in", input_bytes)?,
@@ -127,6 +136,8 @@ impl TimedSet {
             input_lanes,
             output_lanes,
             turns: Turns::new(slots),
+            shifts: Shifts::new(inputs.len(), &mut secrets),
+            secrets,
             poisons: vec![Poison::default(); slots as usize],
         })
     }
@@ -144,14 +155,17 @@ impl TimedSet {
 
     /// The next slots, in turn.
     pub(crate) fn take(&mut self, calls: u32) -> Range {
-        self.turns.take(calls)
+        let range = self.turns.take(calls);
+        self.shifts.reach(range.turn, &mut self.secrets);
+        range
     }
 
     /// Windows over a range: offset, length, where the first call's tensor begins in it, stride; inputs, then outputs.
     pub(crate) fn windows(&self, range: Range) -> Vec<(u64, u64, u64, u64)> {
-        let inputs = self.input_lanes.iter().map(|lane| {
-            let offset = lane.base + range.first * lane.stride;
-            (offset, lane.stride * u64::from(range.calls) + PAGE_BYTES, range.shift, lane.stride)
+        let inputs = self.input_lanes.iter().zip(self.shifts.of(range.turn)).map(|(lane, shift)| {
+            let offset = lane.base + range.first * lane.stride + shift / PAGE_BYTES * PAGE_BYTES;
+            let bytes = lane.stride * u64::from(range.calls) + PAGE_BYTES;
+            (offset, bytes, shift % PAGE_BYTES, lane.stride)
         });
         let outputs = self.output_lanes.iter().map(|lane| {
             let offset = lane.base + range.first * lane.stride;
@@ -174,9 +188,43 @@ impl TimedSet {
         };
         Placed {
             store: self.store,
-            inputs: self.input_lanes.iter().map(|lane| span(lane, range.shift)).collect(),
+            inputs: self
+                .input_lanes
+                .iter()
+                .zip(self.shifts.of(range.turn))
+                .map(|(lane, shift)| span(lane, *shift))
+                .collect(),
             outputs: self.output_lanes.iter().map(|lane| span(lane, 0)).collect(),
         }
+    }
+
+    /// Secret places in the outputs of a range, as offsets in their pool.
+    pub(crate) fn watched_places(&mut self, range: Range) -> Vec<u64> {
+        let lanes: Vec<&Lane> = self.output_lanes.iter().filter(|lane| lane.bytes >= WORD_BYTES).collect();
+        if lanes.is_empty() {
+            return Vec::new();
+        }
+        let last = u64::from(range.calls) - 1;
+        let place = |index: usize| {
+            let lane = lanes[index % lanes.len()];
+            let call = if (index / lanes.len()).is_multiple_of(2) {
+                last
+            } else {
+                self.secrets.random_range(0..=last)
+            };
+            let word = self.secrets.random_range(0..lane.bytes / WORD_BYTES);
+            lane.base + (range.first + call) * lane.stride + word * WORD_BYTES
+        };
+        (0..WATCHED_PLACES).map(place).collect()
+    }
+
+    /// What stands at some places of the outputs now.
+    pub(crate) fn words(&self, places: &[u64]) -> Vec<u64> {
+        let word = |&offset: &u64| {
+            let bytes = Span { offset, bytes: WORD_BYTES }.of(&self.outputs);
+            bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
+        };
+        places.iter().map(word).collect()
     }
 
     /// The first output of a call that still holds poison, with the element.
@@ -213,14 +261,14 @@ impl TimedSet {
     }
 }
 
-/// Puts one row of slots behind the other; a page is left over for the shift.
+/// Puts one row of slots behind the other; some pages are left over for the shift.
 fn lanes(tensors: &[TensorLayout], slots: u64) -> (Vec<Lane>, u64) {
     let mut base = 0;
     let mut lanes = Vec::new();
     for tensor in tensors {
         let stride = tensor.window_bytes;
         lanes.push(Lane { base, stride, bytes: tensor.bytes, dtype: tensor.dtype });
-        base += stride * slots + PAGE_BYTES;
+        base += stride * slots + SPARE_BYTES;
     }
     (lanes, base)
 }

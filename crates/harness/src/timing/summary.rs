@@ -3,8 +3,8 @@
 use kernsmith_core::evidence::{Performance, WorkloadTiming};
 use kernsmith_core::score::sol_score;
 use kernsmith_stats::{
-    Workload, bootstrap_ratio_ci, combine_workloads, mad_outliers, median, noise_floor_of_interval,
-    weighted_geometric_mean,
+    RatioInterval, StatsError, Workload, bootstrap_ratio_ci, combine_workloads, few_pairs_interval,
+    mad_outliers, median, noise_floor_of_interval, weighted_geometric_mean,
 };
 
 use super::pairs::Series;
@@ -15,6 +15,55 @@ use crate::setup::Setup;
 /// Samples of a shape.
 pub(crate) type Measured = (usize, Series);
 
+/// With fewer pairs than this a bootstrap of the median is too sure of itself.
+const FEW_PAIRS: usize = 30;
+
+/// The interval of a workload's ratio; of few pairs it is as wide as their order statistics say.
+fn of_one(setup: &Setup, series: &Series, seed: u64) -> Result<RatioInterval, HarnessError> {
+    let options = &setup.options;
+    let (baseline, candidate) = (&series.baseline[..], &series.candidate[..]);
+    let found = bootstrap_ratio_ci(
+        baseline,
+        candidate,
+        series.paired,
+        options.confidence,
+        options.resamples as usize,
+        seed,
+    )
+    .map_err(statistics)?;
+    if !series.paired || candidate.len() >= FEW_PAIRS {
+        return Ok(found);
+    }
+    let few = few_pairs_interval(&[(1.0, baseline, candidate)], options.confidence).map_err(statistics)?;
+    Ok(hull(found, few))
+}
+
+/// The joint ratio of workloads with its interval, by the same rule: order statistics as soon as one has few pairs.
+pub(crate) fn joint(
+    setup: &Setup,
+    workloads: &[Workload<'_>],
+    seed: u64,
+) -> Result<RatioInterval, HarnessError> {
+    let options = &setup.options;
+    let found = combine_workloads(workloads, options.confidence, options.resamples as usize, seed)
+        .map_err(statistics)?;
+    let few = workloads.iter().any(|workload| workload.candidate.len() < FEW_PAIRS);
+    if !few || !workloads.iter().all(|workload| workload.paired) {
+        return Ok(found);
+    }
+    let views: Vec<_> = workloads.iter().map(|w| (w.weight, w.baseline, w.candidate)).collect();
+    Ok(hull(found, few_pairs_interval(&views, options.confidence).map_err(statistics)?))
+}
+
+fn hull(a: RatioInterval, b: RatioInterval) -> RatioInterval {
+    RatioInterval { ratio: a.ratio, low: a.low.min(b.low), high: a.high.max(b.high) }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn statistics(error: StatsError) -> HarnessError {
+    HarnessError::Statistics(error.to_string())
+}
+
 /// One row a workload.
 fn timings(
     setup: &Setup,
@@ -22,19 +71,10 @@ fn timings(
     measured: &[Measured],
     seed: u64,
 ) -> Result<Vec<WorkloadTiming>, HarnessError> {
-    let options = &setup.options;
     let row = |(index, series): &Measured| {
         let shape = &setup.shapes[*index];
         let workload = &setup.contract.workloads[*index];
-        let interval = bootstrap_ratio_ci(
-            &series.baseline,
-            &series.candidate,
-            series.paired,
-            options.confidence,
-            options.resamples as usize,
-            seed,
-        )
-        .map_err(|error| HarnessError::Statistics(error.to_string()))?;
+        let interval = of_one(setup, series, seed)?;
         let median_us = median(&series.candidate);
         let baseline_us = median(&series.baseline);
         let sol_us = calibration.sol_us(shape.flops, shape.bytes);
@@ -70,7 +110,6 @@ pub(crate) fn summarise(
     noise_floor: f64,
     seed: u64,
 ) -> Result<Performance, HarnessError> {
-    let options = &setup.options;
     let workloads = timings(setup, calibration, measured, seed)?;
     let series: Vec<Workload<'_>> = measured
         .iter()
@@ -82,8 +121,7 @@ pub(crate) fn summarise(
             paired: series.paired,
         })
         .collect();
-    let joint = combine_workloads(&series, options.confidence, options.resamples as usize, seed)
-        .map_err(|error| HarnessError::Statistics(error.to_string()))?;
+    let joint = joint(setup, &series, seed)?;
     let mean = |value: fn(&WorkloadTiming) -> f64| {
         weighted_geometric_mean(workloads.iter().map(|timing| (timing.weight, value(timing))))
     };
@@ -131,6 +169,6 @@ pub(crate) fn noise_of(setup: &Setup, measured: &[Measured]) -> Result<f64, Harn
         })
         .collect();
     let interval = combine_workloads(&workloads, options.confidence, options.resamples as usize, 1)
-        .map_err(|error| HarnessError::Statistics(error.to_string()))?;
+        .map_err(statistics)?;
     Ok(noise_floor_of_interval(&interval))
 }
