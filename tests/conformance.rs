@@ -4,9 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kernsmith_autotune::{Autotune, AutotuneOptions};
-use kernsmith_core::{
-    Candidate, Entry, Language, NodeId, Origin, Plan, Proposal, RunId, Target, conformance,
-};
+use kernsmith_core::{Candidate, Entry, Plan, Proposal, RunId, Target, conformance};
 use kernsmith_experiment_log::RunWriter;
 use kernsmith_harness::{Harness, HarnessOptions, OpenRequest};
 use kernsmith_op_contract::Contract;
@@ -14,7 +12,7 @@ use kernsmith_planner::Tree;
 use kernsmith_skill::{Machine, Skills};
 use kernsmith_toolchain::{Toolchain, ToolchainOptions};
 
-use crate::support::{RMSNORM, machine};
+use crate::support::{RMSNORM, SHIPPED, machine};
 
 fn contract(name: &str) -> Contract {
     let roots = kernsmith_op_contract::default_roots();
@@ -32,16 +30,7 @@ async fn the_experiment_log_is_a_recorder() {
 #[tokio::test]
 async fn the_autotuner_is_a_proposer_for_every_shipped_contract() {
     let skills = Skills::open(kernsmith_skill::default_roots()).expect("the shipped skills");
-    let names = [
-        "rmsnorm_f32",
-        "softmax_f32",
-        "layernorm_f32",
-        "transpose_f32",
-        "gemm_f32",
-        "cumsum_f32",
-        "silu_mul_f32",
-    ];
-    for name in names {
+    for name in SHIPPED {
         let contract = contract(name);
         let machine = Machine { cores: 2, ..Machine::reference() };
         let mut proposer = Autotune::new(&contract, &skills, machine, AutotuneOptions::default());
@@ -87,14 +76,5 @@ fn the_harness_is_an_evaluator() {
 }
 
 fn candidate(source: &str) -> Candidate {
-    let proposal = Proposal {
-        node: NodeId::ROOT,
-        language: Language::Cpp,
-        source: source.to_owned(),
-        plan: Plan::default(),
-        origin: Origin::default(),
-        prediction: None,
-        rationale: String::new(),
-    };
-    Candidate::new("rmsnorm_f32", &Target::host(), proposal)
+    Candidate::new("rmsnorm_f32", &Target::host(), Proposal::by_user(source, Plan::default()))
 }

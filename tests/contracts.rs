@@ -1,16 +1,6 @@
 //! `kernsmith contract`, and what it says about mistakes.
 
-use crate::support::{Place, machine};
-
-const SHIPPED: [&str; 7] = [
-    "rmsnorm_f32",
-    "softmax_f32",
-    "layernorm_f32",
-    "transpose_f32",
-    "gemm_f32",
-    "cumsum_f32",
-    "silu_mul_f32",
-];
+use crate::support::{Place, SHIPPED, machine};
 
 #[test]
 fn all_shipped_contracts_are_listed_and_shown() {

@@ -14,6 +14,17 @@ pub(crate) fn machine() -> MutexGuard<'static, ()> {
     MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The contracts that come with the program.
+pub(crate) const SHIPPED: [&str; 7] = [
+    "rmsnorm_f32",
+    "softmax_f32",
+    "layernorm_f32",
+    "transpose_f32",
+    "gemm_f32",
+    "cumsum_f32",
+    "silu_mul_f32",
+];
+
 /// A folder with a log of its own; compiled baselines and ceilings are shared between tests.
 pub(crate) struct Place {
     pub(crate) folder: tempfile::TempDir,

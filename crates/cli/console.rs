@@ -161,9 +161,9 @@ pub(crate) fn judged_line(tree: &Tree, proposal: Seq, evidence: &Evidence) -> St
 }
 
 fn strategy(tree: &Tree, proposal: Seq) -> String {
-    let Some(proposed) = tree.proposed(proposal) else { return String::new() };
-    let genes = proposed.origin.genome.iter().map(|(name, value)| format!("{name}={value}"));
-    let template = proposed.origin.template.clone().unwrap_or_else(|| proposed.origin.proposer.clone());
+    let Some(attempt) = tree.attempt(proposal) else { return String::new() };
+    let genes = tree.genome_of(attempt).into_iter().map(|(name, value)| format!("{name}={value}"));
+    let template = tree.template_of(attempt).unwrap_or_else(|| tree.proposer_of(attempt)).to_owned();
     std::iter::once(template).chain(genes).collect::<Vec<_>>().join(" ")
 }
 

@@ -42,7 +42,7 @@ fn request(tree: &Tree, occasion: PlanOccasion) -> PlanRequest {
 
 /// What `kernsmith-brief` builds, without a contract.
 fn brief(tree: &Tree, node: NodeId, seed: u64) -> Brief {
-    let strategy = tree.strategy(node).unwrap();
+    let strategy = tree.strategy(node, &tree.calibration()).unwrap();
     let template = strategy.template.clone().unwrap_or_default();
     Brief {
         contract: "rmsnorm_f32".to_owned(),
@@ -213,7 +213,9 @@ fn the_same_seed_gives_the_same_search_and_another_seed_another() {
     let run = |seed| {
         let mut simulation = Simulation::new(seed, bowl);
         while simulation.tree.counts().proposed < 40 && simulation.step() {}
-        simulation.tree.attempts().map(|attempt| attempt.proposed.key).collect::<Vec<Digest>>()
+        let tree = &simulation.tree;
+        let proposal = |attempt| (tree.template_of(attempt).map(str::to_owned), tree.genome_of(attempt));
+        tree.attempts().map(proposal).collect::<Vec<_>>()
     };
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
@@ -229,14 +231,14 @@ fn no_genome_is_proposed_twice_and_all_are_legal_until_nothing_is_left() {
     assert!(steps < 3000, "a search without gains ends");
     let mut seen = BTreeSet::new();
     for attempt in simulation.tree.attempts() {
-        let origin = &attempt.proposed.origin;
-        let template =
-            simulation.autotune.templates().find(|template| Some(template.id()) == origin.template).unwrap();
-        assert!(template.is_legal(&origin.genome));
-        assert!(seen.insert((origin.template.clone(), origin.genome.clone())), "{origin:?}");
-        for (gene, value) in &simulation.tree.node(attempt.node()).unwrap().fixed {
-            assert_eq!(origin.genome.get(gene), Some(value), "a fixed gene was changed");
+        let id = simulation.tree.template_of(attempt).unwrap().to_owned();
+        let genome = simulation.tree.genome_of(attempt);
+        let template = simulation.autotune.templates().find(|template| template.id() == id).unwrap();
+        assert!(template.is_legal(&genome));
+        for (gene, value) in &simulation.tree.node(attempt.node).unwrap().fixed {
+            assert_eq!(genome.get(gene), Some(value), "a fixed gene was changed");
         }
+        assert!(seen.insert((id, genome)), "{attempt:?}");
     }
 }
 

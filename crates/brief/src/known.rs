@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kernsmith_core::brief::Attempt;
 use kernsmith_op_contract::{Contract, Role, Workload};
-use kernsmith_planner::Attempted;
+use kernsmith_planner::{Attempted, Tree};
 
 /// Bytes of one failure's detail, at most; the structured reason comes first in it.
 const MAX_DETAIL_BYTES: usize = 2000;
@@ -12,6 +12,7 @@ const MAX_DETAIL_BYTES: usize = 2000;
 const WITHHELD: &str = "on a shape that is not shown (it is legal, but not among the known workloads)";
 
 /// The line between known and held-out shapes of one contract.
+#[derive(Debug)]
 pub(crate) struct Known<'a> {
     bench: BTreeSet<&'a str>,
     secret_names: Vec<&'a str>,
@@ -37,8 +38,8 @@ impl<'a> Known<'a> {
         }
     }
 
-    pub(crate) fn show(&self, attempt: &Attempted) -> Attempt {
-        let mut shown = attempt.to_brief();
+    pub(crate) fn show(&self, tree: &Tree, attempt: &Attempted) -> Attempt {
+        let mut shown = tree.show(attempt);
         shown.workload_ratios.retain(|workload, _| self.bench.contains(workload.as_str()));
         if let Some((_, detail)) = &mut shown.failure {
             if self.gives_away(detail) {

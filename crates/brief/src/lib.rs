@@ -13,7 +13,7 @@ mod task;
 use kernsmith_core::brief::StrategyBrief;
 use kernsmith_core::{Brief, Genome, NodeId, Prediction, Target};
 use kernsmith_op_contract::Contract;
-use kernsmith_planner::{Attempted, Tree};
+use kernsmith_planner::{Attempted, Calibration, Tree};
 
 pub use dossier::Dossier;
 use known::Known;
@@ -22,26 +22,49 @@ use known::Known;
 pub const MAX_ELITES: usize = 24;
 /// Attempts that failed, at most.
 pub const MAX_FAILURES: usize = 8;
-/// The brief for one candidate under `node`.
-///
-/// `ordinal` is the number of attempts made before; together with the run's `seed` it fixes the proposer's random stream.
-/// An unknown node gives a brief without strategy.
+
+/// The brief for one candidate under `node`; see [`BriefBuilder::build`].
 pub fn build(tree: &Tree, contract: &Contract, node: NodeId, ordinal: u64, seed: u64) -> Brief {
-    let strategy = tree.strategy(node).unwrap_or_else(|| nothing(node));
-    let known = Known::new(contract);
-    let template = strategy.template.as_deref();
-    Brief {
-        contract: contract.name.clone(),
-        target: tree.opened().map_or_else(Target::host, |opened| opened.target.clone()),
-        elites: tree.elites(node, MAX_ELITES).into_iter().map(|attempt| known.show(attempt)).collect(),
-        failures: tree.failures(node, MAX_FAILURES).into_iter().map(|attempt| known.show(attempt)).collect(),
-        champion: champion(tree).map(|attempt| known.show(attempt)),
-        tried: template.map(|template| tree.tried_genomes(template)).unwrap_or_default(),
-        trials: template.map(|template| tree.trials(template)).unwrap_or_default(),
-        strategy,
-        ordinal,
-        seed,
-        details: None,
+    BriefBuilder::new(tree, contract).build(node, ordinal, seed)
+}
+
+/// Builds briefs from one state of the tree.
+#[derive(Debug)]
+pub struct BriefBuilder<'a> {
+    tree: &'a Tree,
+    contract: &'a Contract,
+    known: Known<'a>,
+    calibration: Calibration,
+}
+
+impl<'a> BriefBuilder<'a> {
+    /// Works out once what the briefs of a whole batch need.
+    pub fn new(tree: &'a Tree, contract: &'a Contract) -> Self {
+        Self { tree, contract, known: Known::new(contract), calibration: tree.calibration() }
+    }
+
+    /// The brief for one candidate under `node`.
+    ///
+    /// `ordinal` is the number of attempts made before; together with the run's `seed` it fixes the proposer's random stream.
+    /// An unknown node gives a brief without strategy.
+    pub fn build(&self, node: NodeId, ordinal: u64, seed: u64) -> Brief {
+        let tree = self.tree;
+        let strategy = tree.strategy(node, &self.calibration).unwrap_or_else(|| nothing(node));
+        let show = |attempt: &Attempted| self.known.show(tree, attempt);
+        let template = strategy.template.as_deref();
+        Brief {
+            contract: self.contract.name.clone(),
+            target: tree.opened().map_or_else(Target::host, |opened| opened.target.clone()),
+            elites: tree.elites(node, MAX_ELITES).into_iter().map(show).collect(),
+            failures: tree.failures(node, MAX_FAILURES).into_iter().map(show).collect(),
+            champion: champion(tree).map(show),
+            tried: template.map(|template| tree.tried_genomes(template)).unwrap_or_default(),
+            trials: template.map(|template| tree.trials(template)).unwrap_or_default(),
+            strategy,
+            ordinal,
+            seed,
+            details: None,
+        }
     }
 }
 

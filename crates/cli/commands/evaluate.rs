@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use kernsmith_core::{Candidate, Evidence, Language, NodeId, Origin, Plan, Proposal};
-use serde_json::json;
+use kernsmith_core::{Candidate, Evidence, Plan, Proposal};
 
 use crate::args::{Format, Global};
 use crate::console::{data, time};
@@ -40,27 +39,12 @@ pub(crate) fn run(global: &Global, args: &Args) -> Answer {
     let plan = session::plan(args.plan.as_deref(), &contract.variable_axes())?;
     let baseline = args.baseline.as_deref().map(session::read_text).transpose()?;
     let bench = Bench::open(global, &target)?;
-    let candidate = Candidate::new(&contract.name, &target, proposal(source, plan));
+    let candidate = Candidate::new(&contract.name, &target, Proposal::by_user(source, plan));
     let harness = bench.harness(contract, baseline.map(|source| (source, Plan::default())), args.seed)?;
     let mut evidence = harness.evaluate_fully(candidate).map_err(CliError::apparatus)?;
     evidence.replay = replay_command(args);
     print(global, &evidence)?;
     Ok(if evidence.is_accepted() { Exit::Done } else { Exit::No })
-}
-
-/// A source that a person handed over, as a proposal.
-pub(crate) fn proposal(source: String, plan: Plan) -> Proposal {
-    let origin = Origin { proposer: "user".to_owned(), operator: "given".to_owned(), ..Origin::default() };
-    let language = Language::Cpp;
-    Proposal {
-        node: NodeId::ROOT,
-        language,
-        source,
-        plan,
-        origin,
-        prediction: None,
-        rationale: String::new(),
-    }
 }
 
 fn replay_command(args: &Args) -> String {
@@ -71,11 +55,7 @@ fn replay_command(args: &Args) -> String {
 /// Prints a judgement: a few lines for people, one object for programs.
 pub(crate) fn print(global: &Global, evidence: &Evidence) -> Result<(), CliError> {
     if global.format != Format::Human {
-        let mut object = serde_json::to_value(evidence).map_err(CliError::internal)?;
-        if let Some(fields) = object.as_object_mut() {
-            fields.entry("command").or_insert_with(|| json!("evaluate"));
-        }
-        data(&object.to_string());
+        data(&serde_json::to_string(evidence).map_err(CliError::internal)?);
         return Ok(());
     }
     for gate in &evidence.validation.gates {

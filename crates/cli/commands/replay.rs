@@ -42,15 +42,7 @@ fn recorded(reader: &RunReader, seq: Seq) -> Result<Proposal, CliError> {
     match entry.event {
         Event::Proposed(proposed) => {
             let bytes = reader.blob(&proposed.source).map_err(CliError::log)?;
-            Ok(Proposal {
-                node: proposed.node,
-                language: proposed.language,
-                source: String::from_utf8_lossy(&bytes).into_owned(),
-                plan: proposed.plan,
-                origin: proposed.origin,
-                prediction: proposed.prediction,
-                rationale: proposed.rationale,
-            })
+            Ok(proposed.into_proposal(&bytes))
         }
         Event::Judged { proposal, .. }
         | Event::Promoted { proposal, .. }

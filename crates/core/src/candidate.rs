@@ -96,6 +96,23 @@ pub struct Candidate {
     pub key: Digest,
 }
 
+impl Proposal {
+    /// A C++ source that a person handed over, with how it is called.
+    pub fn by_user(source: impl Into<String>, plan: Plan) -> Self {
+        let origin =
+            Origin { proposer: "user".to_owned(), operator: "given".to_owned(), ..Origin::default() };
+        Self {
+            node: NodeId::ROOT,
+            language: Language::Cpp,
+            source: source.into(),
+            plan,
+            origin,
+            prediction: None,
+            rationale: String::new(),
+        }
+    }
+}
+
 impl Candidate {
     /// Binds a proposal and computes its addresses.
     pub fn new(contract: &str, target: &Target, proposal: Proposal) -> Self {

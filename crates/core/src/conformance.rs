@@ -56,6 +56,9 @@ pub async fn record<R: Record>(recorder: &mut R, run_id: &RunId) -> Conformance 
     let chained = entries[1].prev != Digest::ZERO && entries[2].prev != entries[1].prev;
     rule(chained, "every later entry names the digest of the line before it")?;
     rule(entries[1].event == edit("a"), "an entry carries the event that was appended")?;
+    let again: Result<Vec<Entry>, _> = (0..3).map(|number| recorder.entry(Seq(number))).collect();
+    rule(again.map_err(fault)? == entries, "an entry can be read back as it was acknowledged")?;
+    rule(recorder.entry(Seq(3)).is_err(), "an entry that is not there is an error")?;
     let digest = recorder.keep(b"source").map_err(fault)?;
     rule(digest == Digest::of(b"source"), "what is kept is addressed by its content")?;
     rule(recorder.keep(b"source").map_err(fault)? == digest, "keeping twice is keeping once")?;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::candidate::{Origin, Prediction};
+use crate::candidate::{Candidate, Origin, Prediction, Proposal};
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Performance};
 use crate::id::{NodeId, RunId, Seq};
@@ -209,6 +209,36 @@ pub struct Proposed {
     /// Why.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub rationale: String,
+}
+
+impl Proposed {
+    /// What the log says of a candidate; its source is kept as a blob.
+    pub fn of(candidate: &Candidate) -> Self {
+        let proposal = &candidate.proposal;
+        Self {
+            node: proposal.node,
+            source: candidate.source_digest,
+            key: candidate.key,
+            language: proposal.language,
+            plan: proposal.plan.clone(),
+            origin: proposal.origin.clone(),
+            prediction: proposal.prediction,
+            rationale: proposal.rationale.clone(),
+        }
+    }
+
+    /// The proposal again, with the bytes of its source blob.
+    pub fn into_proposal(self, source: &[u8]) -> Proposal {
+        Proposal {
+            node: self.node,
+            language: self.language,
+            source: String::from_utf8_lossy(source).into_owned(),
+            plan: self.plan,
+            origin: self.origin,
+            prediction: self.prediction,
+            rationale: self.rationale,
+        }
+    }
 }
 
 impl Event {

@@ -13,6 +13,7 @@ use crate::candidate::{Candidate, Proposal};
 use crate::digest::Digest;
 use crate::event::{Entry, Event};
 use crate::evidence::{Evidence, Lane};
+use crate::id::Seq;
 use crate::strategy::Edit;
 
 /// Writes edits and candidates.
@@ -200,6 +201,9 @@ pub trait Record: Send {
 
     /// Reads back what was kept, in this session or an earlier one.
     fn kept(&self, digest: &Digest) -> Result<Vec<u8>, Self::Error>;
+
+    /// Reads back one durable entry, of this session or an earlier one; an entry that is not there is an error.
+    fn entry(&self, seq: Seq) -> Result<Entry, Self::Error>;
 
     /// Appends events as one group; when it returns, all of them are durable and numbered.
     fn append(&mut self, events: Vec<Event>) -> impl Future<Output = Result<Vec<Entry>, Self::Error>> + Send;

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use kernsmith_brief::BriefBuilder;
 use kernsmith_core::port::{Answer, Evaluate, Note, PlanRequest, Propose, Record};
 use kernsmith_core::{Brief, Digest, Edit, NodeId, Proposal};
 
@@ -17,8 +18,7 @@ const STOP_POLL: Duration = Duration::from_millis(100);
 impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O> {
     /// At most one proposal a strategy; a strategy that has nothing untried left is closed.
     pub(crate) async fn ask(&mut self, nodes: &[NodeId]) -> Result<Vec<Proposal>, EngineError> {
-        let mut briefs: Vec<Brief> =
-            nodes.iter().enumerate().map(|(offset, &node)| self.brief(node, offset)).collect();
+        let mut briefs = self.briefs(nodes);
         let mut proposals: Vec<(u64, Proposal)> = Vec::new();
         while !briefs.is_empty() {
             let patience = self.patience();
@@ -67,14 +67,19 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
         }
     }
 
-    fn brief(&self, node: NodeId, offset: usize) -> Brief {
-        let ordinal = self.tree.counts().proposed + offset as u64;
-        let mut brief = kernsmith_brief::build(&self.tree, &self.contract, node, ordinal, self.seed);
-        if self.proposer.reads() {
-            let kept = |digest: &Digest| self.recorder.kept(digest).ok();
-            brief.details = Some(Box::new(self.dossier.for_brief(&brief, &self.tree, &self.contract, &kept)));
-        }
-        brief
+    fn briefs(&self, nodes: &[NodeId]) -> Vec<Brief> {
+        let builder = BriefBuilder::new(&self.tree, &self.contract);
+        let brief = |(offset, node): (usize, &NodeId)| {
+            let ordinal = self.tree.counts().proposed + offset as u64;
+            let mut brief = builder.build(*node, ordinal, self.seed);
+            if self.proposer.reads() {
+                let kept = |digest: &Digest| self.recorder.kept(digest).ok();
+                let details = self.dossier.for_brief(&brief, &self.tree, &self.contract, &kept);
+                brief.details = Some(Box::new(details));
+            }
+            brief
+        };
+        nodes.iter().enumerate().map(brief).collect()
     }
 
     async fn keep_notes(&mut self, notes: Vec<Note>) -> Result<(), EngineError> {

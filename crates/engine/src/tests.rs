@@ -195,6 +195,10 @@ impl Record for Memory {
         self.blobs.get(digest).cloned().ok_or(MemoryError)
     }
 
+    fn entry(&self, seq: Seq) -> Result<Entry, MemoryError> {
+        self.entries.get(seq.0 as usize).cloned().ok_or(MemoryError)
+    }
+
     async fn append(&mut self, events: Vec<Event>) -> Result<Vec<Entry>, MemoryError> {
         if self.full_at.is_some_and(|limit| self.entries.len() >= limit) {
             return Err(MemoryError);
@@ -261,15 +265,7 @@ async fn the_fakes_conform_to_their_ports() {
     };
     conformance::propose(&mut Scripted, brief_of).await.unwrap();
     let candidate = |source: &str| {
-        let proposal = Proposal {
-            node: NodeId::ROOT,
-            language: Language::Cpp,
-            source: source.to_owned(),
-            plan: Plan::default(),
-            origin: Origin::default(),
-            prediction: None,
-            rationale: String::new(),
-        };
+        let proposal = Proposal::by_user(source, Plan::default());
         Candidate::new("rmsnorm_f32", &"cpu-x86_64".parse().unwrap(), proposal)
     };
     conformance::evaluate(&Oracle, candidate("skill/clever 7"), candidate("skill/plain 3")).await.unwrap();

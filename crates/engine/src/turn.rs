@@ -1,10 +1,11 @@
 //! One turn of the loop, for a small batch of strategies at once.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use kernsmith_core::event::Proposed;
 use kernsmith_core::port::{Evaluate, Propose, Record};
-use kernsmith_core::{Candidate, Digest, Event, Evidence, Lane, Proposal, Seq};
+use kernsmith_core::{Candidate, Digest, Entry, Event, Evidence, Lane, Proposal, Seq};
 use tokio::task::JoinSet;
 
 use crate::error::EngineError;
@@ -13,6 +14,8 @@ use crate::run::Engine;
 
 /// While the search goes on, only a clear leader is worth a confirmation; at the end any leader is.
 const CLEAR_LEAD: f64 = 1.05;
+/// A result waits so long for others to share a sync with. A judgement on a real device takes longer than that.
+const GROUP_WAIT: Duration = Duration::from_millis(20);
 
 impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O> {
     /// Selects, asks, judges, records and learns; `false` when no strategy is open.
@@ -45,7 +48,7 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
             let candidate = Candidate::new(&self.contract.name, &self.target, proposal);
             let source = candidate.proposal.source.as_bytes();
             self.recorder.keep(source).map_err(EngineError::record)?;
-            events.push(Event::Proposed(Box::new(proposed(&candidate))));
+            events.push(Event::Proposed(Box::new(Proposed::of(&candidate))));
             candidates.push(candidate);
         }
         // Known keys are looked up before the new entries teach the tree their own.
@@ -80,26 +83,52 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
             built.push((seq, prepared.map_err(EngineError::evaluate)?));
         }
         built.sort_by_key(|(seq, _)| *seq);
-        for (seq, prepared) in built {
-            let twin =
-                self.evaluator.code_object(&prepared).and_then(|digest| self.tree.known_code_object(&digest));
-            match twin {
-                Some(of) => self.record_some(vec![repeat(seq, of, "code_object")]).await?,
-                None => self.judge(seq, prepared).await?,
-            }
+        let mut promising = self.screen_all(built).await?;
+        // The most promising one first: where it holds what it promised, the others may not be worth the time.
+        promising.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        for (seq, ratio) in promising {
+            self.deepen(seq, ratio).await?;
         }
         Ok(())
     }
 
-    /// Screens a candidate; one that may be the best so far goes through the whole battery, and a clear leader is
-    /// confirmed at once.
-    async fn judge(&mut self, seq: Seq, prepared: E::Prepared) -> Result<(), EngineError> {
-        let bar = self.tree.best_ratio();
-        let screened = self.judge_in(seq, prepared, Lane::Screen, bar).await?;
+    /// Screens candidates one after the other; those that passed are handed back with their ratios.
+    ///
+    /// Results that come faster than a disk can make them durable are recorded together. What is decided in between (twins,
+    /// the bar) depends on what was screened, never on what is on disk already, so that the same seed gives the same history.
+    async fn screen_all(&mut self, built: Vec<(Seq, E::Prepared)>) -> Result<Vec<(Seq, f64)>, EngineError> {
+        let mut bar = self.tree.best_ratio();
+        let mut twins: HashMap<Digest, Seq> = HashMap::new();
+        let mut passed = Vec::new();
+        let mut group = Group::default();
+        for (seq, prepared) in built {
+            let object = self.evaluator.code_object(&prepared);
+            let known = |digest| self.tree.known_code_object(&digest).or_else(|| twins.get(&digest).copied());
+            if let Some(of) = object.and_then(known) {
+                group.events.push(repeat(seq, of, "code_object"));
+                continue;
+            }
+            let evidence =
+                self.evaluator.judge(prepared, Lane::Screen, bar).await.map_err(EngineError::evaluate)?;
+            twins.extend(evidence.candidate.code_object.map(|digest| (digest, seq)));
+            if let Some(ratio) = evidence.ratio().filter(|_| evidence.is_accepted()) {
+                bar = Some(bar.map_or(ratio, |bar| bar.max(ratio)));
+                passed.push((seq, ratio));
+            }
+            group.events.push(Event::Judged { proposal: seq, evidence: Box::new(evidence) });
+            if group.is_due() {
+                self.record(group.take()).await?;
+            }
+        }
+        self.record_some(group.take()).await?;
+        Ok(passed)
+    }
+
+    /// Verifies a screened candidate that may be the best so far, and confirms a clear leader at once.
+    async fn deepen(&mut self, seq: Seq, screened: f64) -> Result<(), EngineError> {
         // The screen is noisy, so a candidate may fall a little short of the best one and still be verified.
         let slack = 1.0 + self.config.search.promote_margin;
-        let promising = screened.ratio().is_some_and(|ratio| ratio * slack >= bar.unwrap_or(0.0));
-        if !promising || !screened.is_accepted() {
+        if screened * slack < self.tree.best_ratio().unwrap_or(0.0) {
             return Ok(());
         }
         self.rejudge(seq, Lane::Verify).await?;
@@ -113,36 +142,21 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
     /// Judges a candidate from its recorded source in a deeper lane.
     pub(crate) async fn rejudge(&mut self, seq: Seq, lane: Lane) -> Result<Option<Evidence>, EngineError> {
         let Some(candidate) = self.rebuild(seq)? else { return Ok(None) };
+        let bar = self.tree.best_ratio();
         let prepared = self.evaluator.prepare(candidate).await.map_err(EngineError::evaluate)?;
-        self.judge_in(seq, prepared, lane, self.tree.best_ratio()).await.map(Some)
-    }
-
-    async fn judge_in(
-        &mut self,
-        seq: Seq,
-        prepared: E::Prepared,
-        lane: Lane,
-        bar: Option<f64>,
-    ) -> Result<Evidence, EngineError> {
         let evidence = self.evaluator.judge(prepared, lane, bar).await.map_err(EngineError::evaluate)?;
-        self.record(vec![Event::Judged { proposal: seq, evidence: Box::new(evidence.clone()) }]).await?;
-        Ok(evidence)
+        let entries =
+            self.record(vec![Event::Judged { proposal: seq, evidence: Box::new(evidence) }]).await?;
+        Ok(entries.into_iter().next().and_then(judgement))
     }
 
     /// The candidate of an earlier proposal, out of the log.
     fn rebuild(&self, seq: Seq) -> Result<Option<Candidate>, EngineError> {
-        let Some(proposed) = self.tree.proposed(seq) else { return Ok(None) };
-        let bytes = self.recorder.kept(&proposed.source).map_err(EngineError::record)?;
-        let proposal = Proposal {
-            node: proposed.node,
-            language: proposed.language,
-            source: String::from_utf8_lossy(&bytes).into_owned(),
-            plan: proposed.plan.clone(),
-            origin: proposed.origin.clone(),
-            prediction: proposed.prediction,
-            rationale: proposed.rationale.clone(),
+        let Event::Proposed(proposed) = self.recorder.entry(seq).map_err(EngineError::record)?.event else {
+            return Ok(None);
         };
-        Ok(Some(Candidate::new(&self.contract.name, &self.target, proposal)))
+        let source = self.recorder.kept(&proposed.source).map_err(EngineError::record)?;
+        Ok(Some(Candidate::new(&self.contract.name, &self.target, proposed.into_proposal(&source))))
     }
 
     /// Closes what the rules close, and asks for new strategies where the frontier stagnates.
@@ -161,17 +175,29 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
     }
 }
 
-fn proposed(candidate: &Candidate) -> Proposed {
-    let proposal = &candidate.proposal;
-    Proposed {
-        node: proposal.node,
-        source: candidate.source_digest,
-        key: candidate.key,
-        language: proposal.language,
-        plan: proposal.plan.clone(),
-        origin: proposal.origin.clone(),
-        prediction: proposal.prediction,
-        rationale: proposal.rationale.clone(),
+/// Results on their way to the disk.
+#[derive(Default)]
+struct Group {
+    events: Vec<Event>,
+    since: Option<Instant>,
+}
+
+impl Group {
+    /// Whether the results have waited long enough. The first one starts the wait.
+    fn is_due(&mut self) -> bool {
+        self.since.get_or_insert_with(Instant::now).elapsed() >= GROUP_WAIT
+    }
+
+    fn take(&mut self) -> Vec<Event> {
+        self.since = None;
+        std::mem::take(&mut self.events)
+    }
+}
+
+fn judgement(entry: Entry) -> Option<Evidence> {
+    match entry.event {
+        Event::Judged { evidence, .. } => Some(*evidence),
+        _ => None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use kernsmith_core::{Digest, Seq};
@@ -79,6 +80,49 @@ impl Lines {
     /// A damage at the current line.
     pub(crate) fn damage(&self, flaw: Flaw) -> Damage {
         Damage::at_line(self.number, self.offset, flaw)
+    }
+}
+
+/// Lines between two marks.
+const MARK_EVERY: u64 = 16;
+/// Bytes that are read at once on the way from a mark to a line.
+const STRIDE_BYTES: usize = 1 << 15;
+
+/// Where every sixteenth line begins, so that any line is found again without reading the history from its start.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Marks(Vec<u64>);
+
+impl Marks {
+    /// Notes where a line begins; lines come in order.
+    pub(crate) fn note(&mut self, seq: Seq, offset: u64) {
+        if seq.0 == self.0.len() as u64 * MARK_EVERY {
+            self.0.push(offset);
+        }
+    }
+
+    /// Reads one line without its newline; `None` where the history ends before it.
+    pub(crate) fn line(&self, history: &File, seq: Seq) -> std::io::Result<Option<Vec<u8>>> {
+        let Some(&start) = self.0.get((seq.0 / MARK_EVERY) as usize) else { return Ok(None) };
+        let (mut at, mut skip) = (start, seq.0 % MARK_EVERY);
+        let (mut line, mut stride) = (Vec::new(), vec![0; STRIDE_BYTES]);
+        loop {
+            let count = history.read_at(&mut stride, at)?;
+            if count == 0 {
+                return Ok(None);
+            }
+            at += count as u64;
+            let mut rest = &stride[..count];
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                if skip == 0 {
+                    line.extend_from_slice(&rest[..end]);
+                    return Ok(Some(line));
+                }
+                (skip, rest) = (skip - 1, &rest[end + 1..]);
+            }
+            if skip == 0 {
+                line.extend_from_slice(rest);
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use kernsmith_core::event::LOG_FORMAT;
 use kernsmith_core::{Digest, Entry, Event, Record, RunId, Seq};
 
-use crate::history::Chain;
+use crate::history::{Chain, Marks, bad_event};
 use crate::lock::Lock;
 use crate::pack::{self, Index, MAX_BLOB_BYTES, Slot};
 use crate::seal::{Seal, digest_file, sync_directory};
@@ -30,6 +30,7 @@ pub struct RunWriter {
     history: File,
     pack: File,
     chain: Chain,
+    marks: Marks,
     history_bytes: u64,
     /// Size of the pack on disk, unsynced frames included.
     pack_bytes: u64,
@@ -87,6 +88,7 @@ impl RunWriter {
             history,
             pack,
             chain: Chain::start(),
+            marks: Marks::default(),
             history_bytes: 0,
             pack_bytes: 0,
             pack_synced_bytes: 0,
@@ -198,12 +200,14 @@ impl RunWriter {
         let mut lines = Vec::new();
         let mut chain = self.chain;
         let mut entries = Vec::with_capacity(events.len());
+        let mut begins = Vec::with_capacity(events.len());
         for event in events {
             self.check(&event, chain.next)?;
             let start = lines.len();
             let digest = line::encode(&mut lines, chain.next, &time, &chain.last, &event)
                 .map_err(|error| unrecordable(&event, error.to_string()))?;
             check_readable(&lines[start..lines.len() - 1], &event)?;
+            begins.push((chain.next, self.history_bytes + start as u64));
             entries.push(Entry { seq: chain.next, time: time.clone(), prev: chain.last, event });
             chain = Chain { next: Seq(chain.next.0 + 1), last: digest };
         }
@@ -214,6 +218,7 @@ impl RunWriter {
         if let Err(error) = synced {
             return self.poison(error);
         }
+        begins.into_iter().for_each(|(seq, offset)| self.marks.note(seq, offset));
         self.history_bytes += lines.len() as u64;
         self.chain = chain;
         Ok(entries)
@@ -254,6 +259,25 @@ impl RunWriter {
         checked.map_err(|problem| {
             let kind = crate::DamageKind::CorruptBlob;
             LogError::damaged(&self.directory, crate::Damage::in_pack(slot.offset, kind, problem))
+        })
+    }
+
+    /// Reads one acknowledged entry back and checks its sum.
+    fn read_entry(&self, seq: Seq) -> Result<Entry, LogError> {
+        let path = self.path(HISTORY_FILE);
+        let found = if seq < self.chain.next {
+            self.marks.line(&self.history, seq).map_err(LogError::io("read", &path))?
+        } else {
+            None
+        };
+        let Some(bytes) = found else {
+            let problem = format!("run {} has {} entries: there is no {seq}", self.run, self.chain.next.0);
+            return Err(LogError::NotFound { problem });
+        };
+        let read = line::decode(&bytes).1.and_then(|line| line.entry().map_err(|error| bad_event(&error)));
+        read.map_err(|flaw| {
+            let damage = crate::Damage::at_line(seq.0 + 1, 0, flaw);
+            LogError::damaged(&self.directory, crate::Damage { offset: None, ..damage })
         })
     }
 
@@ -303,6 +327,10 @@ impl Record for RunWriter {
             .get(digest)
             .ok_or_else(|| LogError::NoBlob { path: self.path(PACK_FILE), digest: *digest })?;
         self.stored(digest, slot)
+    }
+
+    fn entry(&self, seq: Seq) -> Result<Entry, LogError> {
+        self.read_entry(seq)
     }
 
     // Two syncs in place: a group is short, and nothing else may happen before it is durable.

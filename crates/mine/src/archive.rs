@@ -6,7 +6,7 @@ use std::path::Path;
 use kernsmith_core::event::{ForkedFrom, Opened};
 use kernsmith_core::{Digest, Entry, Event, Evidence, FailureClass, Genome, NodeKind, Prediction, Seq};
 use kernsmith_experiment_log::{LogError, RunReader, list};
-use kernsmith_planner::{Attempted, Outcome, Tree};
+use kernsmith_planner::{Attempted, Calibration, Outcome, Tree};
 use serde::{Deserialize, Serialize};
 
 use crate::MineError;
@@ -105,17 +105,24 @@ impl Reading {
         for entry in entries {
             let entry = entry?;
             reading.tree.apply(&entry);
-            if let Event::Judged { proposal, evidence } = &entry.event {
-                reading.sightings.entry(*proposal).or_default().see(evidence);
+            match &entry.event {
+                Event::Proposed(proposed) => {
+                    reading.sightings.entry(entry.seq).or_default().key.get_or_insert(proposed.key);
+                }
+                Event::Judged { proposal, evidence } => {
+                    reading.sightings.entry(*proposal).or_default().see(evidence);
+                }
+                _ => {}
             }
         }
         Ok(reading)
     }
 }
 
-/// What the tree does not keep of a judgement.
+/// What the tree does not keep of an attempt.
 #[derive(Default)]
 struct Sighting {
+    key: Option<Digest>,
     evidence: Option<Digest>,
     toolchain: String,
 }
@@ -173,14 +180,22 @@ impl Archive {
         let Some(opened) = tree.opened() else { return };
         self.runs.push(run.to_owned());
         let fork = opened.forked_from.as_ref();
+        let calibration = tree.calibration();
         for attempt in tree.attempts() {
             let sighting = sightings.remove(&attempt.seq).unwrap_or_default();
-            self.attempt(run, &tree, opened, attempt, &sighting);
+            self.attempt(run, &tree, &calibration, attempt, &sighting);
         }
         self.predictions(run, &tree, opened, fork);
     }
 
-    fn attempt(&mut self, run: &str, tree: &Tree, opened: &Opened, attempt: &Attempted, seen: &Sighting) {
+    fn attempt(
+        &mut self,
+        run: &str,
+        tree: &Tree,
+        calibration: &Calibration,
+        attempt: &Attempted,
+        seen: &Sighting,
+    ) {
         if matches!(attempt.outcome, Outcome::Duplicate { .. }) {
             return;
         }
@@ -193,16 +208,16 @@ impl Archive {
             }
             self.seen.insert(evidence, self.attempts.len());
         }
-        let origin = &attempt.proposed.origin;
+        let (Some(key), Some(opened)) = (seen.key, tree.opened()) else { return };
         let scope = self.scope(Scope::of(opened, &seen.toolchain));
-        let path = tree.strategy(attempt.node()).map(|strategy| strategy.path).unwrap_or_default();
+        let path = tree.strategy(attempt.node, calibration).map(|strategy| strategy.path).unwrap_or_default();
         self.attempts.push(Attempt {
             run: run.to_owned(),
             seq: attempt.seq,
             scope,
-            key: attempt.proposed.key,
-            template: origin.template.clone(),
-            genome: origin.genome.clone(),
+            key,
+            template: tree.template_of(attempt).map(str::to_owned),
+            genome: tree.genome_of(attempt),
             strategy: path.join(" / "),
             known,
         });
@@ -230,10 +245,8 @@ impl Archive {
         }
         for attempt in tree.attempts() {
             let copied = fork.is_some_and(|fork| fork.origin_of(attempt.seq).is_some());
-            if let (false, Some(predicted), Some(measured)) =
-                (copied, attempt.proposed.prediction, attempt.ratio())
-            {
-                pair("proposer", &attempt.proposed.origin.proposer, predicted, measured);
+            if let (false, Some(predicted), Some(measured)) = (copied, attempt.prediction, attempt.ratio()) {
+                pair("proposer", tree.proposer_of(attempt), predicted, measured);
             }
         }
     }
@@ -290,8 +303,8 @@ impl Sighting {
 fn known(attempt: &Attempted) -> Known {
     match (&attempt.outcome, &attempt.measured) {
         // A gain that did not come back says that the first timing was luck, not that the kernel fails.
-        (Outcome::Rejected { class: FailureClass::NotConfirmed, .. }, _) => Known::Nothing,
-        (Outcome::Rejected { class, .. }, _) if class.is_conclusive() => Known::Failed(*class),
+        (Outcome::Rejected { class: FailureClass::NotConfirmed }, _) => Known::Nothing,
+        (Outcome::Rejected { class }, _) if class.is_conclusive() => Known::Failed(*class),
         (Outcome::Accepted, Some(measured)) => {
             Known::Passed { ratio: measured.ratio, low: measured.ci_low, high: measured.ci_high }
         }

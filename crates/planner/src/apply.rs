@@ -9,6 +9,8 @@ use crate::tree::Tree;
 
 /// A damaged or foreign log may be wrong everywhere; the first warnings say enough.
 const MAX_WARNINGS: usize = 100;
+/// Failures of each node whose reason is kept, the latest ones.
+pub(crate) const FAILURES_KEPT: usize = 16;
 
 impl Tree {
     /// Takes one durable entry: the only mutation of the tree.
@@ -26,7 +28,7 @@ impl Tree {
             Event::BaselineFrozen(baseline) => self.state.baseline = Some((**baseline).clone()),
             Event::TreeEdited { author, edits } => self.edit(author, edits),
             Event::Proposed(proposed) => self.propose(entry.seq, proposed),
-            Event::Deduplicated { proposal, of, by } => self.deduplicate(entry.seq, *proposal, *of, by),
+            Event::Deduplicated { proposal, of, .. } => self.deduplicate(entry.seq, *proposal, *of),
             Event::Judged { proposal, evidence } => self.judge(entry.seq, *proposal, evidence),
             Event::Promoted { proposal, confirmation, ratio, ci_low, ci_high } => {
                 let (proposal, confirmation) = (*proposal, *confirmation);
@@ -78,22 +80,22 @@ impl Tree {
     }
 
     fn propose(&mut self, seq: Seq, proposed: &Proposed) {
-        if self.state.attempts.contains_key(&seq) {
+        if self.attempt(seq).is_some() {
             return self.warn(format!("{seq} proposed twice"));
         }
         if self.node(proposed.node).is_none() {
             return self.warn(format!("{seq} implements {}, which is not in the tree", proposed.node));
         }
         if let Some(template) = &proposed.origin.template {
-            self.state.by_template.entry(template.clone()).or_default().push(seq);
+            let template = self.state.common.words.place(template);
+            self.state.by_template.entry(template).or_default().push(seq);
         }
-        self.state.keys.entry(proposed.key).or_insert(seq);
+        self.state.keys.note(&proposed.key, seq);
         self.state.counts.proposed += 1;
         self.state.refine_due = false;
-        let mut proposed = proposed.clone();
-        proposed.prediction = proposed.prediction.filter(|predicted| is_ratio(predicted.ratio));
         let id = proposed.node;
-        self.state.attempts.insert(seq, Attempted::new(seq, proposed));
+        let attempt = Attempted::new(seq, proposed, &mut self.state.common);
+        self.state.attempts.insert(attempt);
         if let Some(node) = self.node_mut(id) {
             node.proposed += 1;
             if node.status == Status::Open {
@@ -103,14 +105,14 @@ impl Tree {
         self.tally(seq, true);
     }
 
-    fn deduplicate(&mut self, entry: Seq, proposal: Seq, of: Seq, by: &str) {
-        let Some(attempt) = self.state.attempts.get(&proposal).filter(|attempt| attempt.is_pending()) else {
+    fn deduplicate(&mut self, entry: Seq, proposal: Seq, of: Seq) {
+        let Some(attempt) = self.attempt(proposal).filter(|attempt| attempt.is_pending()) else {
             return self.warn(format!("{entry} deduplicates {proposal}, which does not wait for a verdict"));
         };
         debug_assert_eq!(attempt.judgements, 0, "a pending attempt has no judgement");
         self.tally(proposal, false);
-        if let Some(attempt) = self.state.attempts.get_mut(&proposal) {
-            attempt.outcome = Outcome::Duplicate { of, by: by.to_owned() };
+        if let Some(attempt) = self.state.attempts.get_mut(proposal) {
+            attempt.outcome = Outcome::Duplicate { of };
         }
         self.tally(proposal, true);
         self.learn(entry, proposal, true);
@@ -118,27 +120,41 @@ impl Tree {
 
     fn judge(&mut self, entry: Seq, proposal: Seq, evidence: &Evidence) {
         self.state.last_judged = Some(entry);
-        let Some(attempt) = self.state.attempts.get(&proposal) else {
+        let Some(attempt) = self.attempt(proposal) else {
             return self.warn(format!("{entry} judges {proposal}, which was never proposed"));
         };
         let first = attempt.is_pending();
         self.tally(proposal, false);
-        if let Some(attempt) = self.state.attempts.get_mut(&proposal) {
-            attempt.judge(evidence);
+        if let Some(attempt) = self.state.attempts.get_mut(proposal) {
+            attempt.judge(evidence, &mut self.state.common);
         }
+        self.keep_reason(proposal, evidence);
         self.tally(proposal, true);
         self.state.counts.judgements += 1;
         self.state.counts.judged += u64::from(first);
         if let Some(digest) = evidence.candidate.code_object.filter(|digest| *digest != Digest::ZERO) {
-            self.state.code_objects.entry(digest).or_insert(proposal);
+            self.state.code_objects.note(&digest, proposal);
         }
         self.learn(entry, proposal, first);
     }
 
+    /// Keeps the reason of a failure with the latest ones of its node: older ones no brief asks for, and the log has them.
+    fn keep_reason(&mut self, proposal: Seq, evidence: &Evidence) {
+        let rejected = self.attempt(proposal).filter(|attempt| attempt.failure().is_some());
+        let Some(id) = rejected.map(|attempt| attempt.node) else { return };
+        let conclusive = evidence.failure.as_ref().filter(|failure| failure.class.is_conclusive());
+        if let (Some(failure), Some(node)) = (conclusive, self.node_mut(id)) {
+            node.recent_failures.insert(proposal, failure.detail.clone());
+            if node.recent_failures.len() > FAILURES_KEPT {
+                node.recent_failures.pop_first();
+            }
+        }
+    }
+
     /// Adds what an attempt contributes to the sums, or takes it away again before its outcome changes.
     fn tally(&mut self, seq: Seq, add: bool) {
-        let Some(attempt) = self.state.attempts.get(&seq) else { return };
-        let (outcome, id) = (attempt.outcome.clone(), attempt.node());
+        let Some(attempt) = self.state.attempts.get(seq) else { return };
+        let (outcome, id) = (attempt.outcome, attempt.node);
         let ranked = attempt.ratio().map(|ratio| Ranked::new(ratio, seq));
         if let Some(ranked) = ranked {
             if add {
@@ -147,11 +163,10 @@ impl Tree {
                 self.state.ranking.remove(&ranked);
             }
         }
-        if attempt.proposed.prediction.is_some() {
-            let proposer = attempt.proposed.origin.proposer.clone();
-            self.state.predictions.entry(proposer).or_default().tally(attempt, add);
+        if attempt.prediction.is_some() {
+            self.state.predictions.entry(attempt.proposer).or_default().tally(attempt, add);
         }
-        tally_counts(&mut self.state.counts, &outcome, add);
+        tally_counts(&mut self.state.counts, outcome, add);
         let Some(node) = self.node_mut(id) else { return };
         if let Some(ranked) = ranked {
             if add {
@@ -165,8 +180,8 @@ impl Tree {
             Outcome::Pending => step(&mut node.pending, add),
             Outcome::Duplicate { .. } => step(&mut node.deduplicated, add),
             Outcome::Accepted => step(&mut node.accepted, add),
-            Outcome::Inconclusive { .. } => step(&mut node.inconclusive, add),
-            Outcome::Rejected { class, .. } => step(node.failures.entry(class).or_default(), add),
+            Outcome::Inconclusive => step(&mut node.inconclusive, add),
+            Outcome::Rejected { class } => step(node.failures.entry(class).or_default(), add),
         }
         node.failures.retain(|_, count| *count > 0);
     }
@@ -177,13 +192,13 @@ pub(crate) fn is_ratio(ratio: f64) -> bool {
     ratio.is_finite() && ratio > 0.0
 }
 
-fn tally_counts(counts: &mut crate::counts::Counts, outcome: &Outcome, add: bool) {
+fn tally_counts(counts: &mut crate::counts::Counts, outcome: Outcome, add: bool) {
     let count = match outcome {
         Outcome::Pending => &mut counts.pending,
         Outcome::Duplicate { .. } => &mut counts.deduplicated,
         Outcome::Accepted => &mut counts.accepted,
-        Outcome::Inconclusive { .. } => &mut counts.inconclusive,
-        Outcome::Rejected { class, .. } => counts.rejected.entry(*class).or_default(),
+        Outcome::Inconclusive => &mut counts.inconclusive,
+        Outcome::Rejected { class } => counts.rejected.entry(class).or_default(),
     };
     *count = if add { *count + 1 } else { count.saturating_sub(1) };
     counts.rejected.retain(|_, count| *count > 0);

@@ -139,20 +139,25 @@ impl Tree {
         })
     }
 
-    fn proposer_rows(&self) -> impl Iterator<Item = CalibrationGroup> {
-        self.state.predictions.iter().filter(|(_, sums)| sums.pairs > 0).map(|(name, sums)| {
-            let pairs = f64::from(sums.pairs);
-            let mean = sums.error / pairs;
-            let variance = (sums.square / pairs - mean * mean).max(VARIANCE_FLOOR);
-            let shift = shrink(sums.error, sums.pairs, variance, mean * mean - variance / pairs);
-            CalibrationGroup {
-                kind: "proposer",
-                name: name.clone(),
-                pairs: sums.pairs,
-                mean_log_error: mean,
-                shift,
-            }
-        })
+    fn proposer_rows(&self) -> Vec<CalibrationGroup> {
+        let proposers = self.state.predictions.iter().filter(|(_, sums)| sums.pairs > 0);
+        let mut rows: Vec<CalibrationGroup> = proposers
+            .map(|(proposer, sums)| {
+                let pairs = f64::from(sums.pairs);
+                let mean = sums.error / pairs;
+                let variance = (sums.square / pairs - mean * mean).max(VARIANCE_FLOOR);
+                let shift = shrink(sums.error, sums.pairs, variance, mean * mean - variance / pairs);
+                CalibrationGroup {
+                    kind: "proposer",
+                    name: self.word(*proposer).to_owned(),
+                    pairs: sums.pairs,
+                    mean_log_error: mean,
+                    shift,
+                }
+            })
+            .collect();
+        rows.sort_by(|a, b| a.name.cmp(&b.name));
+        rows
     }
 }
 
@@ -284,7 +289,7 @@ impl Sums {
 
     /// Takes an attempt in, or out again before its verdict changes.
     pub(crate) fn tally(&mut self, attempt: &Attempted, enter: bool) {
-        let (Some(predicted), Some(ratio)) = (attempt.proposed.prediction, attempt.ratio()) else { return };
+        let (Some(predicted), Some(ratio)) = (attempt.prediction, attempt.ratio()) else { return };
         if predicted.ratio.is_finite() && predicted.ratio > 0.0 {
             let covered = (predicted.low..=predicted.high).contains(&ratio);
             self.add((ratio / predicted.ratio).ln(), covered, enter);

@@ -16,8 +16,8 @@ impl Tree {
     /// attempts only.
     pub(crate) fn learn(&mut self, entry: Seq, proposal: Seq, fresh: bool) {
         let Some(attempt) = self.attempt(proposal) else { return };
-        let id = attempt.node();
-        let counted = fresh && !matches!(attempt.outcome, Outcome::Inconclusive { .. } | Outcome::Pending);
+        let id = attempt.node;
+        let counted = fresh && !matches!(attempt.outcome, Outcome::Inconclusive | Outcome::Pending);
         let closure = self.options.closure.clone();
         self.state.resolved += u64::from(fresh);
         let best = self.best_ratio().unwrap_or(0.0);

@@ -13,6 +13,7 @@ mod attempt;
 mod calibration;
 mod closure;
 mod counts;
+mod ledger;
 mod node;
 mod options;
 mod population;
@@ -21,6 +22,7 @@ mod properties;
 mod query;
 mod render;
 mod select;
+mod shared;
 #[cfg(test)]
 mod testing;
 mod tree;

@@ -97,6 +97,8 @@ pub struct Node {
     pub last_improved: Option<Seq>,
     /// Passed and timed proposals of this very node by ratio.
     pub(crate) ranking: BTreeSet<Ranked>,
+    /// Why its latest failures failed.
+    pub(crate) recent_failures: BTreeMap<Seq, String>,
     /// The best below it when it last counted as improved.
     pub(crate) reference: f64,
     pub(crate) children: Vec<NodeId>,
@@ -176,6 +178,7 @@ impl Node {
             since_base: 0,
             last_improved: None,
             ranking: BTreeSet::new(),
+            recent_failures: BTreeMap::new(),
             reference: 0.0,
             children: Vec::new(),
         }

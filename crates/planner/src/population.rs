@@ -42,24 +42,22 @@ impl Tree {
     pub fn workload_elites(&self, id: NodeId) -> BTreeMap<String, (Seq, f64)> {
         let mut best: BTreeMap<String, (Seq, f64)> = BTreeMap::new();
         for attempt in self.pool(id) {
-            for (workload, &ratio) in attempt.measured.iter().flat_map(|measured| &measured.workload_ratios) {
-                let leads = best.get(workload).is_none_or(|(_, lead)| ratio > *lead);
+            for (workload, ratio) in self.workload_ratios_of(attempt) {
+                let leads = best.get(&workload).is_none_or(|(_, lead)| ratio > *lead);
                 if leads {
-                    best.insert(workload.clone(), (attempt.seq, ratio));
+                    best.insert(workload, (attempt.seq, ratio));
                 }
             }
         }
         best
     }
 
-    /// Failed attempts at or below a node, latest first, at most `limit`.
+    /// Failed attempts at or below a node, latest first, at most `limit`, and of each node only the latest few.
     pub fn failures(&self, id: NodeId, limit: usize) -> Vec<&Attempted> {
-        let nodes: BTreeSet<NodeId> = self.subtree(id).iter().map(|node| node.id).collect();
-        let failed = self.state.attempts.values().rev();
-        failed
-            .filter(|attempt| attempt.failure().is_some() && nodes.contains(&attempt.node()))
-            .take(limit)
-            .collect()
+        let nodes = self.subtree(id).into_iter();
+        let mut latest: Vec<Seq> = nodes.flat_map(|node| node.recent_failures.keys().copied()).collect();
+        latest.sort_unstable_by(|a, b| b.cmp(a));
+        latest.into_iter().take(limit).filter_map(|seq| self.attempt(seq)).collect()
     }
 
     /// Conclusive failures at or below a node, by class.
@@ -81,7 +79,7 @@ impl Tree {
     fn best_by_axis(&self, pool: &[&Attempted]) -> Vec<Seq> {
         let mut best: BTreeMap<&str, Seq> = BTreeMap::new();
         for attempt in pool {
-            for axis in self.node(attempt.node()).into_iter().flat_map(|node| &node.axes) {
+            for axis in self.node(attempt.node).into_iter().flat_map(|node| &node.axes) {
                 best.entry(axis).or_insert(attempt.seq);
             }
         }
@@ -91,12 +89,9 @@ impl Tree {
 
 /// Those that no other attempt matches or beats on every workload.
 fn front(pool: &[&Attempted]) -> Vec<Seq> {
-    let beats = |other: &Attempted, one: &Attempted| {
-        let (Some(other), Some(one)) = (&other.measured, &one.measured) else { return false };
-        let better = one.workload_ratios.iter().all(|(workload, ratio)| {
-            other.workload_ratios.get(workload).is_some_and(|theirs| theirs >= ratio)
-        });
-        better && other.ratio > one.ratio
+    let beats = |other: &Attempted, one: &Attempted| match (&other.measured, &one.measured) {
+        (Some(other), Some(one)) => other.dominates(one),
+        _ => false,
     };
     let undominated = |one: &&&Attempted| !pool.iter().any(|other| beats(other, one));
     pool.iter().filter(undominated).map(|attempt| attempt.seq).collect()

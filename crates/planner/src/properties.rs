@@ -128,7 +128,7 @@ fn check_sums(tree: &Tree) {
     assert_eq!(counts.proposed, fates + counts.rejected_total());
     assert_eq!(counts.proposed, tree.attempts().count() as u64);
     for node in tree.nodes() {
-        let own: Vec<_> = tree.attempts().filter(|attempt| attempt.node() == node.id).collect();
+        let own: Vec<_> = tree.attempts().filter(|attempt| attempt.node == node.id).collect();
         assert_eq!(node.proposed as usize, own.len());
         assert_eq!(node.accepted as usize, own.iter().filter(|attempt| attempt.is_accepted()).count());
         let failed = own.iter().filter(|attempt| matches!(attempt.outcome, Outcome::Rejected { .. })).count();
@@ -143,7 +143,7 @@ fn ask_everything(tree: &Tree) {
     for node in tree.nodes() {
         tree.elites(node.id, 5);
         tree.failures(node.id, 5);
-        tree.strategy(node.id);
+        tree.strategy(node.id, &tree.calibration());
         tree.workload_elites(node.id);
     }
     tree.node_briefs();

@@ -10,9 +10,9 @@ use crate::node::Node;
 use crate::tree::Tree;
 
 impl Tree {
-    /// A node with everything that it inherits; `None` for the root and for unknown nodes.
-    pub fn strategy(&self, id: NodeId) -> Option<StrategyBrief> {
-        self.node(id).map(|node| self.strategy_of(node, &self.calibration()))
+    /// A node with everything that it inherits, its prediction calibrated; `None` for unknown nodes.
+    pub fn strategy(&self, id: NodeId, calibration: &Calibration) -> Option<StrategyBrief> {
+        self.node(id).map(|node| self.strategy_of(node, calibration))
     }
 
     /// All nodes but the root, as far as a planner may see them, in order of insertion.
@@ -24,7 +24,7 @@ impl Tree {
 
     /// Genomes that were proposed under a template, whatever became of them, in order.
     pub fn tried_genomes(&self, template: &str) -> Vec<Genome> {
-        self.under_template(template).map(|attempt| attempt.proposed.origin.genome.clone()).collect()
+        self.under_template(template).map(|attempt| self.genome_of(attempt)).collect()
     }
 
     /// Genomes of a template with what came out, in order; those without a verdict are left out.
@@ -35,9 +35,8 @@ impl Tree {
     }
 
     fn trial(&self, attempt: &Attempted) -> Option<Trial> {
-        let origin = &attempt.proposed.origin;
-        let judged = match &attempt.outcome {
-            Outcome::Duplicate { of, .. } => self.attempt(*of)?,
+        let judged = match attempt.outcome {
+            Outcome::Duplicate { of } => self.attempt(of)?,
             _ => attempt,
         };
         let ratio = match judged.outcome {
@@ -47,14 +46,16 @@ impl Tree {
         };
         Some(Trial {
             proposal: attempt.seq,
-            operator: origin.operator.clone(),
-            genome: origin.genome.clone(),
+            operator: self.operator_of(attempt).to_owned(),
+            genome: self.genome_of(attempt),
             ratio,
         })
     }
 
     fn under_template(&self, template: &str) -> impl Iterator<Item = &Attempted> {
-        let proposals = self.state.by_template.get(template).into_iter().flatten();
+        let template = self.state.common.words.find(&template.to_owned());
+        let proposals =
+            template.and_then(|template| self.state.by_template.get(&template)).into_iter().flatten();
         proposals.filter_map(|seq| self.attempt(*seq))
     }
 
@@ -91,6 +92,6 @@ impl Tree {
 
     fn best_attempt_below(&self, id: NodeId) -> Option<Attempt> {
         let best = self.subtree(id).into_iter().filter_map(|node| node.ranking.last()).max()?;
-        self.attempt(best.seq()).map(Attempted::to_brief)
+        self.attempt(best.seq()).map(|attempt| self.show(attempt))
     }
 }

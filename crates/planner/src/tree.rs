@@ -1,15 +1,17 @@
 //! The tree itself: its parts, and the plain look-ups.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use kernsmith_core::event::{BaselineFrozen, Opened, Proposed};
+use kernsmith_core::event::{BaselineFrozen, Opened};
 use kernsmith_core::{Digest, NodeId, Seq};
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 
-use crate::attempt::{Attempted, Champion, Contender};
+use crate::attempt::{Attempted, Champion, Common, Contender};
 use crate::counts::Counts;
+use crate::ledger::{Attempts, FirstSeen};
 use crate::node::{Node, Ranked};
 use crate::options::PlannerOptions;
+use crate::shared::Place;
 
 /// The search tree of one run, folded from its log.
 #[derive(Debug, Clone)]
@@ -26,18 +28,19 @@ pub struct Tree {
 pub(crate) struct State {
     pub(crate) opened: Option<Opened>,
     pub(crate) baseline: Option<BaselineFrozen>,
-    pub(crate) attempts: BTreeMap<Seq, Attempted>,
-    pub(crate) keys: HashMap<Digest, Seq>,
-    pub(crate) code_objects: HashMap<Digest, Seq>,
+    pub(crate) attempts: Attempts,
+    pub(crate) common: Common,
+    pub(crate) keys: FirstSeen,
+    pub(crate) code_objects: FirstSeen,
     /// Proposals by template, in order.
-    pub(crate) by_template: BTreeMap<String, Vec<Seq>>,
+    pub(crate) by_template: BTreeMap<Place, Vec<Seq>>,
     /// All passed and timed proposals by ratio.
     pub(crate) ranking: std::collections::BTreeSet<Ranked>,
     pub(crate) counts: Counts,
     pub(crate) champion: Option<Champion>,
     pub(crate) last_judged: Option<Seq>,
     /// Predictions of proposals against outcomes, by proposer.
-    pub(crate) predictions: BTreeMap<String, crate::calibration::Sums>,
+    pub(crate) predictions: BTreeMap<Place, crate::calibration::Sums>,
     pub(crate) wall_seconds: f64,
     /// Attempts with a verdict, and how many of them there were at the last new best and at the last edit.
     pub(crate) resolved: u64,
@@ -142,17 +145,12 @@ impl Tree {
 
     /// One attempt.
     pub fn attempt(&self, seq: Seq) -> Option<&Attempted> {
-        self.state.attempts.get(&seq)
+        self.state.attempts.get(seq)
     }
 
     /// All attempts in order.
     pub fn attempts(&self) -> impl Iterator<Item = &Attempted> {
-        self.state.attempts.values()
-    }
-
-    /// What was proposed in that entry.
-    pub fn proposed(&self, seq: Seq) -> Option<&Proposed> {
-        self.attempt(seq).map(|attempt| &attempt.proposed)
+        self.state.attempts.iter()
     }
 
     /// Proposals that wait for their first judgement, in order.
@@ -193,12 +191,12 @@ impl Tree {
 
     /// The proposal with that key, if there was one.
     pub fn known_key(&self, key: &Digest) -> Option<Seq> {
-        self.state.keys.get(key).copied()
+        self.state.keys.find(key)
     }
 
     /// The first judged proposal whose code object has that digest.
     pub fn known_code_object(&self, digest: &Digest) -> Option<Seq> {
-        self.state.code_objects.get(digest).copied()
+        self.state.code_objects.find(digest)
     }
 
     /// How many of what.

@@ -58,6 +58,7 @@ impl Tree {
             let mut node = node.clone();
             node.children.clear();
             node.ranking.clear();
+            node.recent_failures.clear();
             copy.attach(node);
         }
         copy

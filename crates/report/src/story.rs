@@ -83,22 +83,24 @@ pub(crate) fn read(directory: &Path, planner: &PlannerOptions) -> Result<Story, 
 fn find_leader(reader: &RunReader, story: &Story) -> Result<Option<Leader>, LogError> {
     let champion = story.tree.champion();
     let shown = champion.map(|champion| champion.proposal).or(story.best_seen.map(|(seq, ..)| seq));
-    let Some((seq, proposed)) = shown.and_then(|seq| Some((seq, story.tree.proposed(seq)?.clone()))) else {
-        return Ok(None);
-    };
-    let mut found = None;
+    let Some(seq) = shown else { return Ok(None) };
+    let (mut handed_over, mut found) = (None, None);
     for entry in reader.entries()? {
         let entry = entry?;
-        let Event::Judged { proposal, evidence } = entry.event else { continue };
-        let is_shown = proposal == seq && evidence.is_accepted() && evidence.performance.is_some();
-        if is_shown {
-            found = Some(evidence);
+        match entry.event {
+            Event::Proposed(proposed) if entry.seq == seq => handed_over = Some(*proposed),
+            Event::Judged { proposal, evidence } if proposal == seq => {
+                if evidence.is_accepted() && evidence.performance.is_some() {
+                    found = Some(evidence);
+                }
+            }
+            _ => {}
         }
         if champion.is_some_and(|champion| champion.confirmation == entry.seq) {
             break;
         }
     }
-    let Some(evidence) = found else { return Ok(None) };
+    let (Some(proposed), Some(evidence)) = (handed_over, found) else { return Ok(None) };
     let source = String::from_utf8_lossy(&reader.blob(&proposed.source)?).into_owned();
     Ok(Some(Leader { seq, proposed, source, evidence, confirmed: champion.is_some() }))
 }

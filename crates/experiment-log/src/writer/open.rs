@@ -7,7 +7,7 @@ use kernsmith_core::{Digest, Entry, Event, RunId, Seq};
 use serde::Deserialize;
 
 use super::{RunWriter, append_to};
-use crate::history::{Chain, Lines, bad_event};
+use crate::history::{Chain, Lines, Marks, bad_event};
 use crate::lock::Lock;
 use crate::pack::{self, Index};
 use crate::seal::Seal;
@@ -17,6 +17,7 @@ use crate::{HISTORY_FILE, LogError, PACK_FILE};
 /// What the history says, read once from front to end.
 struct Past {
     chain: Chain,
+    marks: Marks,
     end: u64,
     torn_bytes: u64,
     run: RunId,
@@ -69,6 +70,7 @@ impl RunWriter {
         let history = append_to(&directory.join(HISTORY_FILE), false)?;
         let mut writer = Self::assemble(directory.to_owned(), past.run, history, pack, lock)?;
         writer.chain = past.chain;
+        writer.marks = past.marks;
         writer.history_bytes = past.end;
         writer.pack_bytes = scan.end;
         writer.pack_synced_bytes = scan.end;
@@ -111,7 +113,7 @@ fn read_past(
     each: &mut Option<&mut dyn FnMut(Entry)>,
 ) -> Result<Past, LogError> {
     let mut lines = Lines::open(directory)?;
-    let mut chain = Chain::start();
+    let (mut chain, mut marks) = (Chain::start(), Marks::default());
     let mut run = None;
     let mut closed = None;
     while lines.advance()? {
@@ -120,6 +122,7 @@ fn read_past(
         let line = chain.check(lines.bytes()).map_err(|flaws| {
             damaged(flaws.into_iter().next().unwrap_or((DamageKind::BadJson, String::new())))
         })?;
+        marks.note(line.seq, lines.begin());
         if run.is_none() {
             run = Some(first_entry(directory, &line).map_err(|error| error.unwrap_or_else(damaged))?);
         }
@@ -138,7 +141,7 @@ fn read_past(
         }
     }
     let run = run.ok_or_else(|| LogError::Empty { directory: directory.to_owned() })?;
-    Ok(Past { chain, end: lines.end(), torn_bytes: lines.torn_bytes(), run, closed })
+    Ok(Past { chain, marks, end: lines.end(), torn_bytes: lines.torn_bytes(), run, closed })
 }
 
 fn mark(index: &mut Index, digest: &Digest) -> Option<()> {

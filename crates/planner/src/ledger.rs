@@ -1,0 +1,62 @@
+//! What the tree remembers of every proposal of a run, in as little room as it takes.
+
+use std::collections::HashMap;
+
+use kernsmith_core::{Digest, Seq};
+
+use crate::attempt::Attempted;
+
+/// Half a digest: 128 bits tell candidates apart as well, in half the room.
+type Half = [u8; 16];
+
+/// All attempts in order of their entries. A log numbers upwards, so that a new one nearly always goes to the end.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Attempts(Vec<Attempted>);
+
+impl Attempts {
+    fn place(&self, seq: Seq) -> Result<usize, usize> {
+        match self.0.last() {
+            Some(last) if last.seq < seq => Err(self.0.len()),
+            _ => self.0.binary_search_by_key(&seq, |attempt| attempt.seq),
+        }
+    }
+
+    pub(crate) fn get(&self, seq: Seq) -> Option<&Attempted> {
+        self.0.get(self.place(seq).ok()?)
+    }
+
+    pub(crate) fn get_mut(&mut self, seq: Seq) -> Option<&mut Attempted> {
+        let place = self.place(seq).ok()?;
+        self.0.get_mut(place)
+    }
+
+    /// Takes in an attempt whose entry is not known yet.
+    pub(crate) fn insert(&mut self, attempt: Attempted) {
+        if let Err(place) = self.place(attempt.seq) {
+            self.0.insert(place, attempt);
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Attempted> {
+        self.0.iter()
+    }
+}
+
+/// The first proposal of each digest.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct FirstSeen(HashMap<Half, Seq>);
+
+impl FirstSeen {
+    fn half(digest: &Digest) -> Half {
+        std::array::from_fn(|index| digest.bytes()[index])
+    }
+
+    /// Notes a proposal; an earlier one of the same digest stays.
+    pub(crate) fn note(&mut self, digest: &Digest, seq: Seq) {
+        self.0.entry(Self::half(digest)).or_insert(seq);
+    }
+
+    pub(crate) fn find(&self, digest: &Digest) -> Option<Seq> {
+        self.0.get(&Self::half(digest)).copied()
+    }
+}
