@@ -2,6 +2,7 @@
 
 mod elapsed;
 pub(crate) mod hunt;
+mod memory;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,10 +1,13 @@
 //! The proposer itself.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use kernsmith_core::brief::Trial;
 use kernsmith_core::port::{PlanOccasion, PlanRequest};
-use kernsmith_core::{Answer, Brief, Edit, Origin, Prediction, Proposal, Propose, Seq};
+use kernsmith_core::{
+    Answer, Brief, Candidate, Digest, Edit, Genome, Origin, Prediction, Proposal, Propose, Seq,
+};
 use kernsmith_op_contract::Contract;
 use kernsmith_skill::{Machine, RenderContext, Skills, Template};
 use rand::SeedableRng;
@@ -12,6 +15,7 @@ use rand_chacha::ChaCha12Rng;
 
 use crate::context::render_context;
 use crate::error::AutotuneError;
+use crate::experience::{Experience, Inexperienced};
 use crate::optimizer::{Observation, Operator, OptimizerOptions, Request, Suggestion};
 use crate::plan;
 use crate::space::{Point, fits};
@@ -23,6 +27,10 @@ pub(crate) const NAME: &str = "autotune";
 const Z90: f64 = 1.645;
 /// The model's own doubt is never believed to be less than this (log scale): timing noise and what features do not say.
 const MIN_DEVIATION: f64 = 0.03;
+/// The best genomes of earlier searches are measured again, so that one of them can lead this one; so many of each template.
+const KNOWN_AGAIN: usize = 8;
+/// Suggestions that turn out to be candidates which failed in an earlier search, before a strategy is given up.
+const MAX_REPEATS: usize = 64;
 
 /// How the embedded proposer works.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -38,6 +46,7 @@ pub struct Autotune {
     machine: Machine,
     species: Vec<Species>,
     options: AutotuneOptions,
+    experience: Arc<dyn Experience>,
 }
 
 impl Autotune {
@@ -55,7 +64,29 @@ impl Autotune {
         machine: Machine,
         options: AutotuneOptions,
     ) -> Self {
-        Self { context, machine, species: templates.into_iter().map(Species::new).collect(), options }
+        let species = templates.into_iter().map(Species::new).collect();
+        Self { context, machine, species, options, experience: Arc::new(Inexperienced) }
+    }
+
+    /// The same with what earlier searches teach: what failed there is not proposed again, what was fast comes first.
+    #[must_use]
+    pub fn with_experience(self, experience: Arc<dyn Experience>) -> Self {
+        let species = self.species.into_iter().map(|species| Species::new(species.template)).collect();
+        Self { species, experience, ..self }
+    }
+
+    /// The key of the candidate that a genome makes now; `None` where the template does not know or refuses it.
+    pub fn key_of(&self, template: &str, genome: &Genome) -> Option<Digest> {
+        let species = self.species.iter().find(|species| species.template.id() == template)?;
+        species.point(genome).filter(|_| species.template.is_legal(genome))?;
+        let rendered = species.template.render(genome, &self.context).ok()?;
+        let language = species.template.language;
+        let proposal = Proposal { language, ..Proposal::by_user(rendered.source, rendered.plan) };
+        Some(self.key(proposal))
+    }
+
+    fn key(&self, proposal: Proposal) -> Digest {
+        Candidate::new(&self.context.contract, &self.machine.target, proposal).key
     }
 
     /// The templates in order of preference.
@@ -75,7 +106,7 @@ impl Autotune {
         }
         let templates: Vec<&Template> = self.templates().collect();
         match request.occasion {
-            PlanOccasion::Start => plan::start(&templates, &self.machine),
+            PlanOccasion::Start => plan::start(&templates, &self.machine, &*self.experience),
             _ => plan::refine(request, &templates),
         }
     }
@@ -83,8 +114,9 @@ impl Autotune {
     /// Legal genomes by template, where they are few enough to be counted.
     fn sizes(&mut self) -> BTreeMap<String, Option<usize>> {
         let options = self.options.optimizer.clone();
+        let experience = &self.experience;
         let size = |species: &mut Species| {
-            let listed = species.optimizer(&options).space().listed().map(<[Point]>::len);
+            let listed = species.optimizer(&options, experience).space().listed().map(<[Point]>::len);
             (species.template.id(), listed)
         };
         self.species.iter_mut().map(size).collect()
@@ -97,35 +129,28 @@ impl Autotune {
             return Ok(None);
         };
         let Some(fixed) = species.fixed(&brief.strategy.fixed) else { return Ok(None) };
-        let known = Known::new(species, brief);
+        let mut known = Known::new(species, brief, &self.experience.outcomes(template));
         let mut random = ChaCha12Rng::seed_from_u64(brief.seed);
         random.set_stream(brief.ordinal);
-        let first = known.first(species, &fixed);
-        let request =
-            Request { history: &known.history, taken: &known.taken, fixed: &fixed, first: first.as_ref() };
-        let optimizer = species.optimizer(&self.options.optimizer);
-        let Some(suggestion) = optimizer.suggest(&request, &mut random) else { return Ok(None) };
-        let genome = species.genome(&suggestion.point);
-        let rendered = species
-            .template
-            .render(&genome, &self.context)
-            .map_err(|error| AutotuneError::Render(Box::new(error)))?;
-        let prediction = known.prediction(&suggestion, brief.strategy.predicted);
-        Ok(Some(Proposal {
-            node: brief.strategy.node,
-            language: species.template.language,
-            source: rendered.source,
-            plan: rendered.plan,
-            rationale: rationale(&suggestion, &prediction, known.parents(&suggestion).first()),
-            prediction: Some(prediction),
-            origin: Origin {
-                proposer: NAME.to_owned(),
-                operator: suggestion.operator.as_str().to_owned(),
-                parents: known.parents(&suggestion),
-                template: Some(species.template.id()),
-                genome,
-            },
-        }))
+        for _ in 0..MAX_REPEATS {
+            let first = known.first(species, &fixed);
+            let request = Request {
+                history: &known.history,
+                taken: &known.taken,
+                fixed: &fixed,
+                first: first.as_ref(),
+            };
+            let optimizer = species.optimizer(&self.options.optimizer, &self.experience);
+            let Some(suggestion) = optimizer.suggest(&request, &mut random) else { return Ok(None) };
+            let proposal = known.proposal(species, &self.context, brief, &suggestion)?;
+            let key = Candidate::new(&self.context.contract, &self.machine.target, proposal.clone()).key;
+            if !self.experience.failed(&key) {
+                return Ok(Some(proposal));
+            }
+            // Other genes make the very candidate that failed before.
+            known.taken.insert(suggestion.point);
+        }
+        Ok(None)
     }
 }
 
@@ -145,40 +170,93 @@ impl Propose for Autotune {
     }
 }
 
-/// What the brief says about one template, as points.
+/// What is known of one template, as points.
 struct Known {
+    /// Outcomes of this search, then those of earlier ones.
     history: Vec<Observation>,
+    /// The entries of this search's outcomes.
     proposals: Vec<Seq>,
     taken: HashSet<Point>,
 }
 
 impl Known {
-    fn new(species: &Species, brief: &Brief) -> Self {
+    fn new(species: &Species, brief: &Brief, earlier: &[(Genome, Option<f64>)]) -> Self {
         let judged: Vec<(Point, &Trial)> =
             brief.trials.iter().filter_map(|trial| Some((species.point(&trial.genome)?, trial))).collect();
-        let history = judged
-            .iter()
-            .map(|(point, trial)| Observation { point: point.clone(), value: trial.ratio.map(f64::ln) });
+        let observed = |(point, trial): &(Point, &Trial)| Observation {
+            point: point.clone(),
+            value: trial.ratio.map(f64::ln),
+        };
         let tried = brief.tried.iter().filter_map(|genome| species.point(genome));
-        Self {
-            history: history.collect(),
+        let mut known = Self {
+            history: judged.iter().map(observed).collect(),
             proposals: judged.iter().map(|(_, trial)| trial.proposal).collect(),
             taken: tried.chain(judged.iter().map(|(point, _)| point.clone())).collect(),
-        }
+        };
+        known.recall(species, earlier);
+        known
     }
 
-    /// The first guess under the fixed choices: the best genome known elsewhere, moved here, else the template's own.
+    /// Adds the outcomes of earlier searches that this one has not measured itself.
+    fn recall(&mut self, species: &Species, earlier: &[(Genome, Option<f64>)]) {
+        let own: HashSet<Point> = self.history.iter().map(|seen| seen.point.clone()).collect();
+        let mut recalled: Vec<Observation> = earlier
+            .iter()
+            .filter_map(|(genome, ratio)| {
+                Some(Observation { point: species.point(genome)?, value: ratio.map(f64::ln) })
+            })
+            .filter(|seen| !own.contains(&seen.point))
+            .collect();
+        recalled.sort_by(|a, b| value(b).total_cmp(&value(a)));
+        let passed = recalled.iter().filter(|seen| seen.value.is_some()).count();
+        self.taken.extend(recalled.iter().skip(passed.min(KNOWN_AGAIN)).map(|seen| seen.point.clone()));
+        self.history.extend(recalled);
+    }
+
+    /// The first guess under the fixed choices: the best genome known there, else the best known elsewhere, moved here, else
+    /// the template's own.
     fn first(&self, species: &Species, fixed: &[Option<u16>]) -> Option<Point> {
-        if self.history.iter().any(|seen| fits(&seen.point, fixed)) {
+        if self.history[..self.proposals.len()].iter().any(|seen| fits(&seen.point, fixed)) {
             return None;
         }
-        let value = |seen: &&Observation| seen.value.unwrap_or(f64::MIN);
-        let best = self.history.iter().max_by(|a, b| value(a).total_cmp(&value(b)));
-        let origin = match best.filter(|best| best.value.is_some()) {
+        let passed = || self.history.iter().filter(|seen| seen.value.is_some());
+        let best = |a: &&Observation, b: &&Observation| value(a).total_cmp(&value(b));
+        let here = passed().filter(|seen| fits(&seen.point, fixed)).max_by(best);
+        let origin = match here.or_else(|| passed().max_by(best)) {
             Some(best) => best.point.clone(),
             None => species.point(&species.template.default_genome())?,
         };
         Some(origin.iter().zip(fixed).map(|(own, fixed)| fixed.unwrap_or(*own)).collect())
+    }
+
+    fn proposal(
+        &self,
+        species: &Species,
+        context: &RenderContext,
+        brief: &Brief,
+        suggestion: &Suggestion,
+    ) -> Result<Proposal, AutotuneError> {
+        let genome = species.genome(&suggestion.point);
+        let rendered = species
+            .template
+            .render(&genome, context)
+            .map_err(|error| AutotuneError::Render(Box::new(error)))?;
+        let prediction = self.prediction(suggestion, brief.strategy.predicted);
+        Ok(Proposal {
+            node: brief.strategy.node,
+            language: species.template.language,
+            source: rendered.source,
+            plan: rendered.plan,
+            rationale: rationale(suggestion, &prediction, self.parents(suggestion).first()),
+            prediction: Some(prediction),
+            origin: Origin {
+                proposer: NAME.to_owned(),
+                operator: suggestion.operator.as_str().to_owned(),
+                parents: self.parents(suggestion),
+                template: Some(species.template.id()),
+                genome,
+            },
+        })
     }
 
     fn parents(&self, suggestion: &Suggestion) -> Vec<Seq> {
@@ -194,6 +272,10 @@ impl Known {
             _ => strategy,
         }
     }
+}
+
+fn value(seen: &Observation) -> f64 {
+    seen.value.unwrap_or(f64::MIN)
 }
 
 fn interval(mean: f64, deviation: f64) -> Prediction {

@@ -6,6 +6,8 @@ use kernsmith_core::port::{NodeBrief, PlanRequest};
 use kernsmith_core::{Edit, GeneValue, Genome, NewNode, NodeId, NodeKind, Prediction};
 use kernsmith_skill::{Gene, Machine, Template};
 
+use crate::experience::Experience;
+
 /// Decisions below one family at the start, at most; further decision genes are searched inside the nodes.
 const MAX_DECISIONS: usize = 8;
 /// What a word that is not the first guess is expected to reach of the first guess.
@@ -21,8 +23,16 @@ const MAX_SWEEPS: usize = 3;
 const NARROW: &str = "narrow: ";
 const SWEEP: &str = "sweep ";
 
-/// The first edits: one family a template, and below it one decision for each combination of its decision genes.
-pub(crate) fn start(templates: &[&Template], machine: &Machine) -> Vec<Edit> {
+/// The first edits: one family a template, and below it one decision for each combination of its decision genes, without
+/// what experience refuses.
+pub(crate) fn start(templates: &[&Template], machine: &Machine, experience: &dyn Experience) -> Vec<Edit> {
+    let alive = |template: &&&Template| experience.refuses(&template.id(), &Genome::new()).is_none();
+    let kept: Vec<&Template> = templates.iter().filter(alive).copied().collect();
+    // Where nothing is left, the tree says so by itself: every strategy in it comes out empty.
+    families_of(if kept.is_empty() { templates } else { &kept }, machine, experience)
+}
+
+fn families_of(templates: &[&Template], machine: &Machine, experience: &dyn Experience) -> Vec<Edit> {
     let mut edits: Vec<Edit> = Vec::new();
     let mut titles: Vec<String> = Vec::new();
     for template in templates {
@@ -31,10 +41,17 @@ pub(crate) fn start(templates: &[&Template], machine: &Machine) -> Vec<Edit> {
             if repeated { format!("{} ({})", template.title, template.id()) } else { template.title.clone() };
         titles.push(title.clone());
         let family = NodeId(edits.len() as u32 + 1);
-        edits.push(Edit::Insert { parent: NodeId::ROOT, node: family_node(template, title) });
-        let decisions = decisions(template).into_iter();
-        let insert = |fixed| Edit::Insert { parent: family, node: decision_node(template, fixed, machine) };
-        edits.extend(decisions.map(insert));
+        let expected =
+            |fixed: &Genome, otherwise| experience.predict(&template.id(), fixed).unwrap_or(otherwise);
+        let mut node = family_node(template, title);
+        node.predicted = expected(&Genome::new(), node.predicted);
+        edits.push(Edit::Insert { parent: NodeId::ROOT, node });
+        let open = |fixed: &Genome| experience.refuses(&template.id(), fixed).is_none();
+        edits.extend(decisions(template).into_iter().filter(open).map(|fixed| {
+            let mut node = decision_node(template, fixed, machine);
+            node.predicted = expected(&node.fixed, node.predicted);
+            Edit::Insert { parent: family, node }
+        }));
     }
     edits
 }

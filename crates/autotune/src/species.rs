@@ -1,8 +1,11 @@
 //! One template as a space of choices.
 
+use std::sync::Arc;
+
 use kernsmith_core::{GeneValue, Genome};
 use kernsmith_skill::{Gene, Template};
 
+use crate::experience::Experience;
 use crate::optimizer::{Optimizer, OptimizerOptions};
 use crate::space::{Dimension, Point, Space, Values};
 
@@ -19,9 +22,15 @@ impl Species {
         Self { template, optimizer: None }
     }
 
-    pub(crate) fn optimizer(&mut self, options: &OptimizerOptions) -> &Optimizer {
+    /// The optimizer over every legal genome that experience does not refuse.
+    pub(crate) fn optimizer(
+        &mut self,
+        options: &OptimizerOptions,
+        experience: &Arc<dyn Experience>,
+    ) -> &Optimizer {
         let template = &self.template;
-        self.optimizer.get_or_insert_with(|| Optimizer::new(space(template), options.clone()))
+        self.optimizer
+            .get_or_insert_with(|| Optimizer::new(space(template, experience.clone()), options.clone()))
     }
 
     /// The genome as a point; `None` when it has other genes or values.
@@ -53,11 +62,14 @@ fn genome(genes: &[Gene], point: &[u16]) -> Genome {
     genes.iter().zip(point).filter_map(value).collect()
 }
 
-fn space(template: &Template) -> Space {
+fn space(template: &Template, experience: Arc<dyn Experience>) -> Space {
     let dimensions =
         template.genes.iter().map(|gene| Dimension { name: gene.name.clone(), values: values(gene) });
-    let checker = template.clone();
-    Space::new(dimensions.collect(), move |point| checker.is_legal(&genome(&checker.genes, point)))
+    let (checker, id) = (template.clone(), template.id());
+    Space::new(dimensions.collect(), move |point| {
+        let genome = genome(&checker.genes, point);
+        checker.is_legal(&genome) && experience.refuses(&id, &genome).is_none()
+    })
 }
 
 fn values(gene: &Gene) -> Values {

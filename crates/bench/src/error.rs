@@ -31,4 +31,16 @@ pub enum BenchError {
         /// What is legal.
         legal: &'static str,
     },
+    /// The search failed.
+    #[error(transparent)]
+    Engine(#[from] kernsmith_engine::EngineError),
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] kernsmith_experiment_log::LogError),
+    /// The contract cannot be made or read.
+    #[error(transparent)]
+    Contract(#[from] kernsmith_op_contract::ContractError),
+    /// The configuration cannot be made.
+    #[error(transparent)]
+    Config(#[from] kernsmith_search_config::ConfigError),
 }

@@ -1,5 +1,6 @@
 //! `kernsmith bench`: how good the search itself is. Nothing here needs a compiler or a device.
 
+mod engine;
 mod planner;
 
 use clap::Subcommand;
@@ -12,6 +13,8 @@ use crate::error::Answer;
 pub(crate) enum Verb {
     /// How fast the search closes in on the best: on recorded spaces, or on synthetic landscapes.
     Planner(planner::Args),
+    /// How fast the loop itself is: null proposer and null evaluator through the real engine and log.
+    Engine(engine::Args),
 }
 
 impl Verb {
@@ -25,5 +28,6 @@ impl Verb {
 pub(crate) fn run(global: &Global, verb: &Verb) -> Answer {
     match verb {
         Verb::Planner(args) => planner::run(global, args),
+        Verb::Engine(args) => engine::run(global, args),
     }
 }

@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Who writes candidates.
     #[arg(long, value_name = "KIND")]
     proposer: Option<String>,
+    /// Learn from earlier searches: `auto` takes the runs of the same log, a path a `memory.json`.
+    #[arg(long, value_name = "FILE|auto")]
+    memory: Option<String>,
     /// Name of the run [default: made from time and contract].
     #[arg(long, value_name = "NAME")]
     run_id: Option<String>,
@@ -59,6 +62,7 @@ impl Args {
         set("budget.goal_ratio", self.goal.map(|value| value.to_string()));
         set("search.seed", self.seed.map(|value| value.to_string()));
         set("proposer.kind", self.proposer.clone());
+        set("search.memory", self.memory.clone());
         settings
     }
 }

@@ -6,23 +6,32 @@
 use jiff::Timestamp;
 use kernsmith_core::{Entry, Event};
 
-/// Wall time of all sessions of a run together; entries with unreadable times add nothing.
-pub(crate) fn wall_seconds_used(entries: &[Entry]) -> f64 {
-    let mut total = 0.0;
-    let mut started: Option<Timestamp> = None;
-    let mut last: Option<Timestamp> = None;
-    for entry in entries {
-        let Ok(time) = entry.time.parse::<Timestamp>() else { continue };
+/// Wall time of all sessions of a run together, one entry at a time; entries with unreadable times add nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Elapsed {
+    total: f64,
+    started: Option<Timestamp>,
+    last: Option<Timestamp>,
+}
+
+impl Elapsed {
+    /// Takes the next entry.
+    pub(crate) fn note(&mut self, entry: &Entry) {
+        let Ok(time) = entry.time.parse::<Timestamp>() else { return };
         if matches!(entry.event, Event::Opened(_) | Event::Resumed { .. }) {
-            total += session_seconds(started, last);
-            started = Some(time);
+            self.total += session_seconds(self.started, self.last);
+            self.started = Some(time);
         }
         // What stands between two sessions, such as `recovered`, belongs to the later one.
         if !matches!(entry.event, Event::Recovered { .. }) {
-            last = Some(time);
+            self.last = Some(time);
         }
     }
-    total + session_seconds(started, last)
+
+    /// Seconds so far.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.total + session_seconds(self.started, self.last)
+    }
 }
 
 fn session_seconds(started: Option<Timestamp>, last: Option<Timestamp>) -> f64 {
@@ -50,7 +59,9 @@ mod tests {
             entry("2026-01-01T05:00:00Z", resumed),
             entry("2026-01-01T05:00:03Z", edit()),
         ];
-        assert!((wall_seconds_used(&entries) - 13.0).abs() < 1e-9);
-        assert!(wall_seconds_used(&entries[..0]).abs() < 1e-9);
+        let mut elapsed = Elapsed::default();
+        assert!(elapsed.seconds().abs() < 1e-9);
+        entries.iter().for_each(|entry| elapsed.note(entry));
+        assert!((elapsed.seconds() - 13.0).abs() < 1e-9);
     }
 }

@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kernsmith_autotune::{Autotune, AutotuneOptions, OptimizerOptions};
-use kernsmith_core::event::{LOG_FORMAT, Opened};
-use kernsmith_core::{Plan, RunId};
-use kernsmith_engine::{Engine, FrozenBaseline, Genesis, Limit, Outcome, Parts, StopSignal};
+use kernsmith_core::event::{BaselineFrozen, LOG_FORMAT, Opened};
+use kernsmith_core::{Plan, Record, RunId};
+use kernsmith_engine::{Engine, FrozenBaseline, Genesis, Limit, Outcome, Parts, Past, StopSignal};
 use kernsmith_experiment_log::{RunReader, RunWriter};
 use kernsmith_harness::Harness;
+use kernsmith_mine::Memory;
 use kernsmith_op_contract::{Contract, Severity};
 use kernsmith_search_config::Seed;
 use kernsmith_toolchain::Host;
 
-use super::Bench;
+use super::elapsed::Elapsed;
+use super::{Bench, memory};
 use crate::args::{Format, Global};
 use crate::console::{Console, data, note};
 use crate::error::{Answer, CliError};
@@ -92,12 +94,15 @@ async fn begin(
         None => new_run_id(&contract.name)?,
     };
     // The log comes first: a folder that cannot be written is found out before anything is measured.
-    let writer = RunWriter::create(Path::new(&bench.config.log.dir), &run_id).map_err(CliError::log)?;
+    let log_root = Path::new(&bench.config.log.dir);
+    let mut writer = RunWriter::create(log_root, &run_id).map_err(CliError::log)?;
     let directory = writer.directory().to_owned();
-    let opened = opened(bench, &contract, &run_id, seed);
+    let mut opened = opened(bench, &contract, &run_id, seed);
+    let memory = memory::gather(&bench.config.search.memory, log_root, &mut opened, &mut writer)?;
     let harness = Arc::new(bench.harness(contract.clone(), baseline, None)?);
     let frozen = freeze(&harness).await?;
-    let mut engine = engine(global, bench, contract, harness, writer, seed, stop);
+    let proposer = proposer(bench, &contract, memory.as_ref(), &opened);
+    let mut engine = engine(global, bench, contract, (proposer, harness, writer), seed, stop);
     engine.begin(Genesis { opened, baseline: frozen }).await?;
     let outcome = engine.run().await?;
     engine.into_recorder().seal().map_err(CliError::log)?;
@@ -113,45 +118,68 @@ async fn go_on(
     wall_seconds: Option<f64>,
     stop: StopSignal,
 ) -> Result<(Outcome, PathBuf), CliError> {
-    let writer = RunWriter::open(directory).map_err(CliError::log)?;
-    let reader = RunReader::open(directory).map_err(CliError::log)?;
-    let entries: Result<Vec<_>, _> = reader.entries().map_err(CliError::log)?.collect();
-    let entries = entries.map_err(CliError::log)?;
-    let used = super::elapsed::wall_seconds_used(&entries);
+    // The log is read once: while it is checked, the tree and the time used are folded from it.
+    let (mut past, mut elapsed) = (Past::new(&bench.config), Elapsed::default());
+    let writer = RunWriter::open_with(directory, |entry| {
+        elapsed.note(&entry);
+        past.apply(&entry);
+    })
+    .map_err(CliError::log)?;
+    let used = elapsed.seconds();
     if let Some(wall_seconds) = wall_seconds {
         bench.config.budget.wall_seconds = if wall_seconds > 0.0 { used + wall_seconds } else { 0.0 };
     }
-    let baseline = super::recorded_baseline(&reader)?;
+    let baseline = past.tree().baseline().filter(|frozen| frozen.name == SEED_BASELINE);
+    let baseline = baseline.map(|frozen| seed_kernel(&writer, frozen)).transpose()?;
     let harness = Arc::new(bench.harness(contract.clone(), baseline, None)?);
     // Stored medians serve the screen: they are measured again, because the machine may have changed.
     freeze(&harness).await?;
-    let mut engine = engine(global, &bench, contract, harness, writer, opened.seed, stop);
-    engine.resume(entries, used, program()).await?;
+    let memory = memory::recorded(opened, &writer)?;
+    let proposer = proposer(&bench, &contract, memory.as_ref(), opened);
+    let mut engine = engine(global, &bench, contract, (proposer, harness, writer), opened.seed, stop);
+    if engine.reads() {
+        for entry in RunReader::open(directory).and_then(|reader| reader.entries()).map_err(CliError::log)? {
+            engine.recall(&entry.map_err(CliError::log)?);
+        }
+    }
+    engine.resume(past, used, program()).await?;
     let outcome = engine.run().await?;
     engine.into_recorder().seal().map_err(CliError::log)?;
     Ok((outcome, directory.to_owned()))
+}
+
+/// The user's own kernel, as it was frozen.
+fn seed_kernel(writer: &RunWriter, frozen: &BaselineFrozen) -> Result<(String, Plan), CliError> {
+    let source = writer.kept(&frozen.source).map_err(CliError::log)?;
+    Ok((String::from_utf8_lossy(&source).into_owned(), frozen.plan.clone()))
 }
 
 fn engine(
     global: &Global,
     bench: &Bench,
     contract: Arc<Contract>,
-    evaluator: Arc<Harness>,
-    recorder: RunWriter,
+    (proposer, evaluator, recorder): (Autotune, Arc<Harness>, RunWriter),
     seed: u64,
     stop: StopSignal,
 ) -> Search {
     let config = bench.config.clone();
+    let observer = Console::new(global.format, global.progress, config.budget.wall_seconds);
+    let target = bench.target.clone();
+    Engine::new(Parts { contract, target, proposer, evaluator, recorder, observer, config, seed, stop })
+}
+
+/// The embedded proposer, with what earlier searches taught this run at its start.
+fn proposer(bench: &Bench, contract: &Contract, memory: Option<&Memory>, opened: &Opened) -> Autotune {
     let optimizer = OptimizerOptions {
         mutate: bench.config.proposer.mutation_rate,
         crossover: bench.config.proposer.crossover_rate,
         ..OptimizerOptions::default()
     };
-    let options = AutotuneOptions { optimizer };
-    let proposer = Autotune::new(&contract, &bench.skills, bench.machine(), options);
-    let observer = Console::new(global.format, global.progress, config.budget.wall_seconds);
-    let target = bench.target.clone();
-    Engine::new(Parts { contract, target, proposer, evaluator, recorder, observer, config, seed, stop })
+    let proposer = Autotune::new(contract, &bench.skills, bench.machine(), AutotuneOptions { optimizer });
+    match memory {
+        Some(memory) => memory::teach(proposer, memory, opened),
+        None => proposer,
+    }
 }
 
 async fn freeze(harness: &Arc<Harness>) -> Result<FrozenBaseline, CliError> {
@@ -192,6 +220,7 @@ fn opened(bench: &Bench, contract: &Contract, run_id: &RunId, seed: u64) -> Open
         config_digest: bench.config.digest(),
         environment,
         forked_from: None,
+        memory: None,
     }
 }
 

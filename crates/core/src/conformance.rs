@@ -37,6 +37,7 @@ pub fn opened(run_id: &RunId) -> Event {
         config_digest: Digest::of(b"config"),
         environment: BTreeMap::new(),
         forked_from: None,
+        memory: None,
     }))
 }
 

@@ -133,6 +133,20 @@ pub struct Opened {
     /// Where the entries after this one come from, where the run is a fork of another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forked_from: Option<ForkedFrom>,
+    /// What earlier searches taught this one, where it was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryUsed>,
+}
+
+/// What a search was told of earlier ones. It is kept with the run, so that the search can go on and be repeated exactly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryUsed {
+    /// Blob with the part of the memory that held for this run.
+    pub digest: Digest,
+    /// Where it came from: a path, or `auto` for the runs of the same log.
+    pub origin: String,
+    /// The runs that it was learned from.
+    pub runs: Vec<String>,
 }
 
 /// The origin of a fork: entries 1 to `seq` of the fork are those of the origin, under the same numbers.
@@ -248,6 +262,7 @@ impl Event {
             Self::Proposed(proposed) => vec![proposed.source],
             Self::BaselineFrozen(frozen) => vec![frozen.source],
             Self::ModelCalled(call) => std::iter::once(call.request).chain(call.reply).collect(),
+            Self::Opened(opened) => opened.memory.iter().map(|memory| memory.digest).collect(),
             _ => Vec::new(),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use kernsmith_core::{Entry, Event, Evidence, Lane};
 use kernsmith_planner::Tree;
 use kernsmith_search_config::BudgetConfig;
 
@@ -51,37 +52,58 @@ impl Limit {
     }
 }
 
-/// Share of the wall time that confirmations may take while the search still goes on.
+/// Share of all judging time that confirmations may take while the search still goes on.
 const CONFIRM_SHARE: f64 = 0.2;
 /// The last confirmation's time, with room for a slower one, is kept back for the final one.
 const CONFIRM_ROOM: f64 = 1.5;
 
 /// What confirmations have cost so far. A contract with a slow baseline can make one take a sixth of the budget.
+///
+/// Whether another one is affordable is decided by the times in the evidence, so that it can be folded from the log and the
+/// same evidence always leads to the same history; only the time kept back for the end is taken from the clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ConfirmCost {
-    spent_seconds: f64,
-    last_seconds: f64,
+    judged_ms: f64,
+    confirmed_ms: f64,
+    last_ms: f64,
+    last_wall_seconds: f64,
 }
 
 impl ConfirmCost {
-    pub(crate) const fn add(&mut self, seconds: f64) {
-        self.spent_seconds += seconds;
-        self.last_seconds = seconds;
+    /// Takes in one durable entry.
+    pub(crate) fn apply(&mut self, entry: &Entry) {
+        if let Event::Judged { evidence, .. } = &entry.event {
+            self.note(evidence);
+        }
+    }
+
+    fn note(&mut self, evidence: &Evidence) {
+        let spent: f64 = evidence.validation.gates.iter().map(|gate| gate.wall_ms).sum();
+        self.judged_ms += spent;
+        if evidence.lane == Lane::Confirm {
+            self.confirmed_ms += spent;
+            self.last_ms = spent;
+        }
+    }
+
+    /// Wall time of the confirmation that has just ended.
+    pub(crate) const fn took(&mut self, wall_seconds: f64) {
+        self.last_wall_seconds = wall_seconds;
     }
 
     /// Whether another confirmation keeps within its share of the time so far; the first always may.
-    pub(crate) fn affordable(&self, wall_seconds: f64) -> bool {
-        self.last_seconds <= 0.0 || self.spent_seconds + self.last_seconds <= wall_seconds * CONFIRM_SHARE
+    pub(crate) fn affordable(&self) -> bool {
+        self.last_ms <= 0.0 || self.confirmed_ms + self.last_ms <= self.judged_ms * CONFIRM_SHARE
     }
 
-    /// What the last one took.
+    /// Wall time of the last one.
     pub(crate) const fn last_seconds(&self) -> f64 {
-        self.last_seconds
+        self.last_wall_seconds
     }
 
     /// Wall time to keep back for the last confirmation.
     pub(crate) const fn reserve_seconds(&self, configured: f64) -> f64 {
-        configured.max(self.last_seconds * CONFIRM_ROOM)
+        configured.max(self.last_wall_seconds * CONFIRM_ROOM)
     }
 }
 
@@ -129,15 +151,29 @@ impl BudgetClock {
 
 #[cfg(test)]
 mod tests {
+    use kernsmith_core::evidence::GateReport;
+
     use super::*;
+
+    fn judged(lane: Lane, wall_ms: f64) -> Evidence {
+        let proposal = kernsmith_core::Proposal::by_user("kernel", kernsmith_core::Plan::default());
+        let candidate = kernsmith_core::Candidate::new("c_f32", &kernsmith_core::Target::host(), proposal);
+        let mut evidence = crate::tests::evidence(&candidate, lane, None, 2.0);
+        let (gate, note) = (kernsmith_core::Gate::Timing, String::new());
+        evidence.validation.gates = vec![GateReport { gate, passed: true, wall_ms, note }];
+        evidence
+    }
 
     #[test]
     fn slow_confirmations_wait_for_their_share_and_keep_their_time_back() {
         let mut cost = ConfirmCost::default();
-        assert!(cost.affordable(1.0));
-        cost.add(12.0);
-        assert!(!cost.affordable(60.0));
-        assert!(cost.affordable(120.0));
+        assert!(cost.affordable());
+        cost.note(&judged(Lane::Confirm, 12e3));
+        cost.took(12.0);
+        cost.note(&judged(Lane::Screen, 48e3));
+        assert!(!cost.affordable());
+        cost.note(&judged(Lane::Verify, 60e3));
+        assert!(cost.affordable());
         assert!((cost.reserve_seconds(10.0) - 18.0).abs() < 1e-9);
         assert!((cost.reserve_seconds(30.0) - 30.0).abs() < 1e-9);
     }

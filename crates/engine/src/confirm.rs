@@ -18,7 +18,7 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
         let champion = self.tree.champion().map_or(1.0, |champion| champion.ci_low);
         let started = self.clock.wall_seconds();
         let evidence = self.rejudge(seq, Lane::Confirm).await?;
-        self.confirm_cost.add(self.clock.wall_seconds() - started);
+        self.confirm_cost.took(self.clock.wall_seconds() - started);
         self.observer.busy("");
         let Some(confirmation) = self.tree.last_judged() else { return Ok(()) };
         let Some(performance) = evidence.and_then(|evidence| evidence.performance) else { return Ok(()) };

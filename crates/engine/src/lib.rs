@@ -18,7 +18,7 @@ pub use error::EngineError;
 pub use observe::{Observe, Silent};
 pub use options::planner_options;
 pub use run::{Engine, Outcome, Parts};
-pub use start::{FrozenBaseline, Genesis};
+pub use start::{FrozenBaseline, Genesis, Past};
 
 #[cfg(test)]
 mod tests;

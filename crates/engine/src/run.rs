@@ -170,9 +170,20 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
         Ok(entries)
     }
 
-    /// Shows a durable entry to everybody who folds the log.
-    pub(crate) fn learn(&mut self, entry: &Entry) {
+    /// Shows a new durable entry to everybody who folds the log.
+    fn learn(&mut self, entry: &Entry) {
         self.tree.apply(entry);
+        self.confirm_cost.apply(entry);
+        self.recall(entry);
+    }
+
+    /// Whether the proposer wants to see the log of an earlier session before it goes on: see [`Engine::recall`].
+    pub fn reads(&self) -> bool {
+        self.proposer.reads()
+    }
+
+    /// Shows a durable entry to the proposer, and to what is kept for one that reads.
+    pub fn recall(&mut self, entry: &Entry) {
         let Self { proposer, recorder, .. } = self;
         if proposer.reads() {
             self.dossier.apply(entry);

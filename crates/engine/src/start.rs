@@ -4,6 +4,10 @@ use kernsmith_core::event::{BaselineFrozen, Opened};
 use kernsmith_core::port::{Evaluate, Propose, Record};
 use kernsmith_core::{Entry, Event, Performance, Plan};
 
+use kernsmith_planner::Tree;
+use kernsmith_search_config::SearchConfig;
+
+use crate::budget::ConfirmCost;
 use crate::error::EngineError;
 use crate::observe::Observe;
 use crate::run::Engine;
@@ -41,21 +45,42 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
         Ok(())
     }
 
-    /// Takes an earlier run's entries and notes that the search goes on.
-    ///
-    /// The entries were durable before, so they are applied as they are; candidates that were proposed and never judged
-    /// are judged first.
+    /// Goes on from an earlier run's log; candidates that were proposed and never judged are judged first.
     pub async fn resume(
         &mut self,
-        entries: impl IntoIterator<Item = Entry>,
+        past: Past,
         wall_seconds_before: f64,
         program: String,
     ) -> Result<(), EngineError> {
-        for entry in entries {
-            self.learn(&entry);
-        }
+        self.tree = past.tree;
+        self.confirm_cost = past.confirm_cost;
         self.restart_clock(wall_seconds_before);
         self.record(vec![Event::Resumed { program, wall_seconds_before }]).await?;
         self.judge_pending().await
+    }
+}
+
+/// What an engine knows of an earlier run: a fold of its durable entries, one at a time, so that no log is too long.
+#[derive(Debug)]
+pub struct Past {
+    tree: Tree,
+    confirm_cost: ConfirmCost,
+}
+
+impl Past {
+    /// Nothing yet.
+    pub fn new(config: &SearchConfig) -> Self {
+        Self { tree: Tree::new(crate::planner_options(config)), confirm_cost: ConfirmCost::default() }
+    }
+
+    /// Takes the next durable entry.
+    pub fn apply(&mut self, entry: &Entry) {
+        self.tree.apply(entry);
+        self.confirm_cost.apply(entry);
+    }
+
+    /// The tree so far.
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
     }
 }

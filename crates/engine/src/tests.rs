@@ -18,7 +18,7 @@ use kernsmith_core::{
 use kernsmith_op_contract::Contract;
 use kernsmith_search_config::SearchConfig;
 
-use crate::{Engine, FrozenBaseline, Genesis, Limit, Parts, Silent, StopSignal};
+use crate::{Engine, FrozenBaseline, Genesis, Limit, Parts, Past, Silent, StopSignal};
 
 /// Two families; genes 0 to 9 each; the second family's gene 7 is the best kernel there is.
 #[derive(Debug, Default)]
@@ -114,7 +114,7 @@ impl Evaluate for Oracle {
     }
 }
 
-fn evidence(candidate: &Candidate, lane: Lane, failure: Option<Failure>, ratio: f64) -> Evidence {
+pub(crate) fn evidence(candidate: &Candidate, lane: Lane, failure: Option<Failure>, ratio: f64) -> Evidence {
     Evidence {
         schema_version: EVIDENCE_SCHEMA,
         verdict: if failure.is_some() { Verdict::Rejected } else { Verdict::Accepted },
@@ -322,9 +322,10 @@ async fn a_resumed_search_judges_what_was_left_pending_first() {
     // The log as a kill would leave it: right after the first proposals.
     let cut = memory.entries.iter().position(|entry| matches!(entry.event, Event::Judged { .. })).unwrap();
     memory.entries.truncate(cut);
-    let entries = memory.entries.clone();
+    let mut past = Past::new(&SearchConfig::defaults().unwrap());
+    memory.entries.iter().for_each(|entry| past.apply(entry));
     let mut second = engine(memory, 8, &StopSignal::default());
-    second.resume(entries, 3.0, "test".to_owned()).await.unwrap();
+    second.resume(past, 3.0, "test".to_owned()).await.unwrap();
     assert!(second.tree().pending().is_empty());
     assert_eq!(second.run().await.unwrap().limit, Limit::Budget);
     assert!(second.tree().counts().proposed >= 8);

@@ -20,7 +20,7 @@ const GROUP_WAIT: Duration = Duration::from_millis(20);
 impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O> {
     /// Selects, asks, judges, records and learns; `false` when no strategy is open.
     pub(crate) async fn turn(&mut self) -> Result<bool, EngineError> {
-        let nodes = self.tree.select_batch(self.config.search.width as usize, self.seed);
+        let nodes = self.tree.select_batch(self.width(), self.seed);
         if nodes.is_empty() {
             return Ok(false);
         }
@@ -29,6 +29,13 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
         self.judge_all(candidates).await?;
         self.refine().await?;
         Ok(true)
+    }
+
+    /// Strategies that are worked on at once: as many as configured, but no more than candidates are left.
+    fn width(&self) -> usize {
+        let (width, most) = (u64::from(self.config.search.width), self.config.budget.candidates);
+        let left = if most > 0 { most.saturating_sub(self.tree.counts().proposed) } else { width };
+        width.min(left).max(1) as usize
     }
 
     /// Candidates that an interrupted session proposed and never judged.
@@ -132,7 +139,7 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
             return Ok(());
         }
         self.rejudge(seq, Lane::Verify).await?;
-        let affordable = self.confirm_cost.affordable(self.clock.wall_seconds());
+        let affordable = self.confirm_cost.affordable();
         if affordable && self.tree.contender(CLEAR_LEAD).is_some_and(|contender| contender.proposal == seq) {
             self.confirm(seq).await?;
         }

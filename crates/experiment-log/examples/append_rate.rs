@@ -131,6 +131,7 @@ fn opened(run: &kernsmith_core::RunId) -> Event {
         config_digest: Digest::ZERO,
         environment: BTreeMap::new(),
         forked_from: None,
+        memory: None,
     }))
 }
 

@@ -50,6 +50,9 @@ pub fn fork(
     let staging = Staging::create(root, name)?;
     let mut writer = RunWriter::create(staging.root(), name)?;
     let opened = Opened { run_id: name.clone(), forked_from: Some(from.clone()), ..reader.opened().clone() };
+    if let Some(memory) = &opened.memory {
+        writer.keep(&reader.blob(&memory.digest)?)?;
+    }
     let mut group = vec![Event::Opened(Box::new(opened))];
     for entry in reader.entries()?.skip(1) {
         let Some(event) = plan.event(entry?) else { continue };

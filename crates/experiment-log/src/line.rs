@@ -119,13 +119,15 @@ impl Line<'_> {
         serde_json::from_str::<TypeOnly<'_>>(text).map_or(Cow::Borrowed(""), |only| only.name)
     }
 
-    /// The blob that the event refers to, if it refers to one.
-    pub(crate) fn reference(&self) -> Result<Option<Digest>, serde_json::Error> {
+    /// The blobs that the event refers to, as [`Event::blobs`] names them; the rest of the event is skipped.
+    pub(crate) fn references(&self) -> Result<Vec<Digest>, serde_json::Error> {
+        let text = self.event.get();
         match &*self.event_name() {
             "proposed" | "baseline_frozen" => {
-                serde_json::from_str::<SourceOnly>(self.event.get()).map(|only| Some(only.source))
+                serde_json::from_str::<SourceOnly>(text).map(|only| vec![only.source])
             }
-            _ => Ok(None),
+            "opened" | "model_called" => serde_json::from_str::<Event>(text).map(|event| event.blobs()),
+            _ => Ok(Vec::new()),
         }
     }
 

@@ -232,7 +232,7 @@ fn read_event(line: &Line<'_>, report: &mut VerifyReport) -> Result<Vec<Digest>,
                         .push(format!("the run calls itself `{}`; its folder was renamed", opened.run_id));
                 }
             }
-            Ok(Vec::new())
+            Ok(opened.memory.into_iter().map(|memory| memory.digest).collect())
         }
         Ok(_) if line.seq.0 == 0 => Err((DamageKind::BadJson, "the first entry is not `opened`".to_owned())),
         Ok(event) => Ok(event.blobs()),

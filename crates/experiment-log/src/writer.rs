@@ -235,10 +235,14 @@ impl RunWriter {
                 event,
                 format!("it names run `{}`, the folder is `{}`", opened.run_id, self.run),
             )),
-            Event::Opened(_) => Ok(()),
+            Event::Opened(_) => self.check_blobs(event),
             _ if seq.0 == 0 => Err(unrecordable(event, "a run begins with `opened`".to_owned())),
-            _ => event.blobs().iter().try_for_each(|digest| self.check_kept(event, digest)),
+            _ => self.check_blobs(event),
         }
+    }
+
+    fn check_blobs(&self, event: &Event) -> Result<(), LogError> {
+        event.blobs().iter().try_for_each(|digest| self.check_kept(event, digest))
     }
 
     fn check_kept(&self, event: &Event, digest: &Digest) -> Result<(), LogError> {

@@ -133,6 +133,18 @@ impl Memory {
         Self { format: MEMORY_FORMAT, runs: archive.runs.clone(), scopes, calibration: calibration(archive) }
     }
 
+    /// The part that holds in one scope, and nothing else: what a search in it is told.
+    #[must_use]
+    pub fn part(&self, scope: &Scope) -> Self {
+        let holds = |part: &&ScopeMemory| part.scope.differences(scope).is_empty();
+        let scopes: Vec<ScopeMemory> = self.scopes.iter().filter(holds).cloned().collect();
+        let run = |at: &String| at.split_once('#').map_or(at.as_str(), |(run, _)| run).to_owned();
+        let settled = scopes.iter().flat_map(|part| &part.settled).map(|row| run(&row.at));
+        let ends = scopes.iter().flat_map(|part| &part.dead_ends).flat_map(|end| &end.evidence).map(run);
+        let runs: BTreeSet<String> = settled.chain(ends).collect();
+        Self { format: self.format, runs: runs.into_iter().collect(), scopes, calibration: Vec::new() }
+    }
+
     /// Reads a memory; `path` is the file or the folder that holds it.
     pub fn read(path: &Path) -> Result<Self, MineError> {
         let path = if path.is_dir() { path.join(MEMORY_FILE) } else { path.to_owned() };

@@ -50,6 +50,7 @@ impl Story {
             config_digest: Digest::ZERO,
             environment: BTreeMap::from([("fingerprint".to_owned(), toolchain.to_owned())]),
             forked_from: None,
+            memory: None,
         })));
         let node = NewNode {
             kind: NodeKind::Family,

@@ -24,6 +24,7 @@ fn opened() -> Event {
         config_digest: Digest::ZERO,
         environment: std::collections::BTreeMap::new(),
         forked_from: None,
+        memory: None,
     }))
 }
 

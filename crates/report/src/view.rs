@@ -253,6 +253,10 @@ fn run_facts(story: &Story) -> Vec<Fact> {
         Fact::new("configuration digest", opened.config_digest.to_string()),
         Fact::new("log entries", story.entries.to_string()),
     ];
+    if let Some(memory) = &opened.memory {
+        let (digest, runs) = (memory.digest.short(), memory.runs.len());
+        facts.push(Fact::new("memory", format!("{} ({runs} runs, {digest})", memory.origin)));
+    }
     if story.resumed > 0 {
         facts.push(Fact::new("resumed", format!("{} times", story.resumed)));
     }

@@ -48,6 +48,8 @@ sections! {
         final_seconds: f64 = Number(0.0, YEAR),
         /// Size of the tree's text in a proposer's request.
         tree_bytes: u64 = Whole(256, 16 * MEBI),
+        /// What earlier searches teach this one: empty, `auto`, or the path of a `memory.json`.
+        memory: String = Text,
     }
     /// When a strategy is closed.
     closure: ClosureConfig / ClosureLayer {

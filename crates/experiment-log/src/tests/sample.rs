@@ -37,6 +37,7 @@ pub(super) fn opened_as(run_id: &RunId) -> Event {
         config_digest: Digest::of(b"config"),
         environment: BTreeMap::from([("device".to_owned(), "sample".to_owned())]),
         forked_from: None,
+        memory: None,
     }))
 }
 

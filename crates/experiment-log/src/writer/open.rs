@@ -126,7 +126,7 @@ fn read_past(
         if run.is_none() {
             run = Some(first_entry(directory, &line).map_err(|error| error.unwrap_or_else(damaged))?);
         }
-        if let Some(digest) = line.reference().map_err(|error| bad(&error))? {
+        for digest in line.references().map_err(|error| bad(&error))? {
             mark(index, &digest).ok_or_else(|| {
                 let problem = format!("blob {digest} is not in `{PACK_FILE}`");
                 damaged((DamageKind::MissingBlob, problem))

@@ -138,6 +138,7 @@ fn opened() -> Event {
         config_digest: Digest::of(b"config"),
         environment: BTreeMap::from([("device".to_owned(), "sample device".to_owned())]),
         forked_from: None,
+        memory: None,
     }))
 }
 

@@ -1,0 +1,98 @@
+//! `kernsmith bench engine`.
+
+use std::path::PathBuf;
+
+use kernsmith_bench::{BenchError, EngineOptions, EngineReport, measure_engine};
+use serde_json::json;
+
+use crate::args::{Format, Global};
+use crate::console::{data, note};
+use crate::error::{Answer, CliError};
+use crate::exit::Exit;
+
+/// How long a run, and where.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Candidates that are proposed.
+    #[arg(long, default_value_t = 10_000)]
+    candidates: u64,
+    /// Size of each source.
+    #[arg(long, default_value_t = 12_000)]
+    source_bytes: usize,
+    /// Folder for the run, on the disk that is to be measured; it is kept [default: one below the working directory, removed
+    /// at the end].
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Seed of everything.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(global: &Global, args: &Args) -> Answer {
+    let folder =
+        args.dir.clone().unwrap_or_else(|| PathBuf::from(format!("kernsmith-bench-{}", std::process::id())));
+    let options = EngineOptions {
+        candidates: args.candidates,
+        source_bytes: args.source_bytes,
+        seed: args.seed,
+        folder: folder.clone(),
+    };
+    let part = (args.candidates / 10).max(1);
+    let progress = |proposed: u64| {
+        if proposed.is_multiple_of(part) {
+            note(&format!("{proposed} of {} candidates", args.candidates));
+        }
+    };
+    let measured = measure_engine(&options, &progress);
+    if args.dir.is_none() {
+        let _ = std::fs::remove_dir_all(&folder);
+    }
+    let report = measured.map_err(|error| match error {
+        BenchError::Engine(error) => error.into(),
+        BenchError::Log(error) => CliError::log(error),
+        other => CliError::bad_input_message(other.to_string()),
+    })?;
+    match global.format {
+        Format::Human => human(&report),
+        Format::Json | Format::Jsonl | Format::Csv | Format::Parquet => {
+            data(&json!({"schema_version": 1, "engine": report}).to_string());
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn human(report: &EngineReport) {
+    let row = |name: &str, value: String| data(&format!("{name:<34} {value}"));
+    let speeds = (report.per_second, report.per_second_first_tenth, report.per_second_last_tenth);
+    row(
+        "candidates",
+        format!("{} of {} bytes, seed {}", report.candidates, report.source_bytes, report.seed),
+    );
+    row(
+        "candidates a second",
+        format!("{:.0} (first tenth {:.0}, last tenth {:.0})", speeds.0, speeds.1, speeds.2),
+    );
+    row("last tenth over first", format!("{:.2}", speeds.2 / speeds.1));
+    row(
+        "bytes on disk for a candidate",
+        format!(
+            "{:.0} = {:.2} of its source (pack {:.0}, history {:.0})",
+            report.disk_bytes_per_candidate,
+            report.disk_over_source,
+            report.pack_bytes_per_candidate,
+            report.history_bytes_per_candidate
+        ),
+    );
+    let mib = |value: Option<f64>| value.map_or_else(|| "unknown".to_owned(), |mib| format!("{mib:.1} MiB"));
+    row("peak memory", format!("{} ({} at the start)", mib(report.peak_rss_mib), mib(report.start_rss_mib)));
+    row(
+        "open again and fold",
+        format!(
+            "{:.2} s for {} entries, {:.2} s for 100,000",
+            report.resume_seconds, report.entries, report.resume_seconds_per_100k_entries
+        ),
+    );
+    row("judged deeper, promoted", format!("{}, {}", report.deeper_judgements, report.promotions));
+    row("digest of what happened", report.events.clone());
+}
