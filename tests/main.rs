@@ -6,7 +6,6 @@ mod conformance;
 mod contracts;
 mod evaluate;
 mod fuzzed;
-mod memory;
 mod resilience;
 mod search;
 mod siege;

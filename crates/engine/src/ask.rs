@@ -35,8 +35,8 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
                         let closure = Self::closure(brief.strategy.node, "nothing untried is left");
                         self.record(vec![closure]).await?;
                     }
-                    Answer::Noted(notes) => {
-                        self.keep_notes(notes).await?;
+                    Answer::Noted(found) => {
+                        self.keep_notes(found).await?;
                         open.push(brief);
                     }
                     Answer::Missed(_) => {}

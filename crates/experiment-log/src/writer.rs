@@ -218,7 +218,9 @@ impl RunWriter {
         if let Err(error) = synced {
             return self.poison(error);
         }
-        begins.into_iter().for_each(|(seq, offset)| self.marks.note(seq, offset));
+        for (seq, offset) in begins {
+            self.marks.note(seq, offset);
+        }
         self.history_bytes += lines.len() as u64;
         self.chain = chain;
         Ok(entries)

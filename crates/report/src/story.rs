@@ -89,10 +89,10 @@ fn find_leader(reader: &RunReader, story: &Story) -> Result<Option<Leader>, LogE
         let entry = entry?;
         match entry.event {
             Event::Proposed(proposed) if entry.seq == seq => handed_over = Some(*proposed),
-            Event::Judged { proposal, evidence } if proposal == seq => {
-                if evidence.is_accepted() && evidence.performance.is_some() {
-                    found = Some(evidence);
-                }
+            Event::Judged { proposal, evidence }
+                if proposal == seq && evidence.is_accepted() && evidence.performance.is_some() =>
+            {
+                found = Some(evidence);
             }
             _ => {}
         }
