@@ -38,7 +38,7 @@ const LAYERS: [&[&str]; 6] = [
 ];
 
 /// Heavy crates of other people, and who may use each.
-const OWNERS: [(&str, &[&str]); 16] = [
+const OWNERS: [(&str, &[&str]); 17] = [
     ("petgraph", &["planner"]),
     ("tera", &["skill", "brief", "report"]),
     ("plotters", &["report"]),
@@ -51,7 +51,8 @@ const OWNERS: [(&str, &[&str]); 16] = [
     ("libloading", &["device"]),
     ("cudarc", &["device"]),
     ("zstd", &["experiment-log"]),
-    ("rusqlite", &["experiment-log"]),
+    ("rusqlite", &["experiment-log", "isa-corpus"]),
+    ("quick-xml", &["isa-corpus"]),
     ("flate2", &["bench"]),
     ("async-openai", &["llm"]),
     ("axum", &["serve"]),
