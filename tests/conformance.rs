@@ -63,6 +63,7 @@ fn the_harness_is_an_evaluator() {
         contract: Arc::new(contract("rmsnorm_f32")),
         toolchain: Arc::new(toolchain),
         options: HarnessOptions::default(),
+        rules: Arc::new(kernsmith_isa_corpus::Rules::none()),
         user_baseline: None,
         self_exe,
         seed: None,

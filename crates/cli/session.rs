@@ -11,6 +11,7 @@ use kernsmith_core::event::Opened;
 use kernsmith_core::{Entry, Event, Plan, RunId, Seq, Target};
 use kernsmith_experiment_log::{RunReader, find};
 use kernsmith_harness::{Harness, HarnessOptions, OpenRequest};
+use kernsmith_isa_corpus::Rules;
 use kernsmith_op_contract::{Contract, Finding, Library};
 use kernsmith_planner::Tree;
 use kernsmith_sandbox::Level;
@@ -250,6 +251,7 @@ impl Bench {
             contract,
             toolchain: self.toolchain.clone(),
             options: self.harness_options()?,
+            rules: rules()?,
             user_baseline: baseline,
             self_exe: self.self_exe.clone(),
             seed,
@@ -302,6 +304,12 @@ impl Bench {
 /// `harness.minimum_sandbox`.
 pub(crate) fn minimum_sandbox(config: &SearchConfig) -> Result<Level, CliError> {
     config.harness.minimum_sandbox.parse().map_err(CliError::bad_input_message)
+}
+
+/// Hard rules of the corpus that is found first; without a corpus nothing is refused, and `kernsmith doctor` says so.
+fn rules() -> Result<Arc<Rules>, CliError> {
+    let Some(root) = kernsmith_isa_corpus::default_root() else { return Ok(Arc::new(Rules::none())) };
+    Rules::open(&root).map(Arc::new).map_err(CliError::bad_input)
 }
 
 /// `paths.cache`, or the user's cache folder, or a folder below the working directory.

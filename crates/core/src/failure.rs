@@ -103,6 +103,8 @@ failure_classes! {
     ForbiddenSource = "forbidden_source",
     /// The plan does not fit the contract.
     PlanInvalid = "plan_invalid",
+    /// The source or the plan breaks a hard rule of the target; the detail begins with the rule's id.
+    RuleBroken = "rule_broken",
     /// The compiler refused the source.
     CompileError = "compile_error",
     /// The compiler ran out of time.

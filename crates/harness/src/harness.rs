@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kernsmith_core::{Candidate, Evidence, Performance, Plan, Target};
+use kernsmith_isa_corpus::Rules;
 use kernsmith_op_contract::Contract;
 use kernsmith_toolchain::{Host, Toolchain};
 
@@ -27,6 +28,8 @@ pub struct OpenRequest {
     pub toolchain: Arc<Toolchain>,
     /// What can be set.
     pub options: HarnessOptions,
+    /// Hard rules of the target; [`Rules::none`] refuses nothing.
+    pub rules: Arc<Rules>,
     /// The user's own kernel as frozen baseline, instead of the contract's: source and plan.
     pub user_baseline: Option<(String, Plan)>,
     /// The program that answers the hidden verb `__worker`.
@@ -63,7 +66,8 @@ impl Harness {
     /// Builds oracle and baseline and starts the oracle. Blocks for a compilation or two. Nothing is run on a machine that
     /// does not reach the demanded confinement.
     pub fn open(request: OpenRequest) -> Result<Self, HarnessError> {
-        let OpenRequest { contract, toolchain, options, user_baseline, self_exe, seed, cache_dir } = request;
+        let OpenRequest { contract, toolchain, options, rules, user_baseline, self_exe, seed, cache_dir } =
+            request;
         kernsmith_sandbox::demand(&self_exe, options.minimum_sandbox)?;
         let host = Host::detect();
         let target = Target::host();
@@ -81,6 +85,7 @@ impl Harness {
             contract,
             toolchain,
             options,
+            rules,
             spawner,
             host,
             target,

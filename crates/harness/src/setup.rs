@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kernsmith_core::{Plan, Target};
+use kernsmith_isa_corpus::Rules;
 use kernsmith_op_contract::{Contract, Role};
 use kernsmith_toolchain::{Host, Toolchain};
 use rand::SeedableRng as _;
@@ -21,6 +22,7 @@ pub(crate) struct Setup {
     pub(crate) contract: Arc<Contract>,
     pub(crate) toolchain: Arc<Toolchain>,
     pub(crate) options: HarnessOptions,
+    pub(crate) rules: Arc<Rules>,
     pub(crate) spawner: Spawner,
     pub(crate) host: Host,
     pub(crate) target: Target,

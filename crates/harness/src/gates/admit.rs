@@ -1,6 +1,7 @@
 //! G0 `admit`: the text and the plan are legal. Nothing is run.
 
-use kernsmith_core::{Candidate, FailureClass, Language};
+use kernsmith_core::{Bindings, Candidate, FailureClass, Language};
+use kernsmith_isa_corpus::Inspection;
 
 use crate::error::Stop;
 use crate::layout::workspaces;
@@ -40,7 +41,31 @@ pub(crate) fn check(setup: &Setup, candidate: &Candidate) -> Result<String, Stop
             return Err(plan_error(format!("workspaces of {wanted} bytes; {limit} are allowed")));
         }
     }
-    Ok(format!("{} bytes, {} launches", proposal.source.len(), proposal.plan.launches.len()))
+    let rules = rules(setup, candidate)?;
+    Ok(format!("{} bytes, {} launches, {rules}", proposal.source.len(), proposal.plan.launches.len()))
+}
+
+/// Holds source and plan against the hard rules of the target, before anything is built.
+fn rules(setup: &Setup, candidate: &Candidate) -> Result<String, Stop> {
+    let contract = &setup.contract;
+    let mut numbers = Bindings::from([("cores".to_owned(), i64::from(setup.host.cores))]);
+    for tensor in contract.inputs.iter().chain(&contract.outputs) {
+        numbers.insert(format!("dtype_{}", tensor.dtype), 1);
+    }
+    let checked = setup.rules.check(&Inspection {
+        target: &candidate.target,
+        language: candidate.proposal.language,
+        source: &candidate.proposal.source,
+        plan: &candidate.proposal.plan,
+        features: Some(&setup.host.features),
+        numbers,
+    });
+    if let Some(violation) = checked.refusal() {
+        return Err(Stop::rejected(FailureClass::RuleBroken, violation.to_string()));
+    }
+    let warnings: Vec<String> = checked.violations.iter().map(ToString::to_string).collect();
+    let kept = format!("{} rules decided", checked.decided);
+    Ok(if warnings.is_empty() { kept } else { format!("{kept}; {}", warnings.join("; ")) })
 }
 
 fn source(setup: &Setup, text: &str) -> Result<(), Stop> {
