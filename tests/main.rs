@@ -6,6 +6,7 @@ mod conformance;
 mod contracts;
 mod evaluate;
 mod fuzzed;
+mod isa;
 mod resilience;
 mod search;
 mod siege;

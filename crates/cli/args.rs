@@ -111,6 +111,12 @@ pub(crate) enum Command {
     /// List, show, check and make op contracts.
     #[command(subcommand)]
     Contract(commands::contract::Verb),
+    /// List, show and check skills.
+    #[command(subcommand)]
+    Skill(commands::skill::Verb),
+    /// Ask what a target can do: facts, rules, topics.
+    #[command(subcommand)]
+    Isa(commands::isa::Verb),
     /// List, show and verify runs.
     #[command(subcommand)]
     Log(commands::log::Verb),

@@ -42,6 +42,8 @@ fn run(cli: Cli) -> Answer {
         Command::Tree(args) => commands::tree::run(&global, &args),
         Command::Report(args) => commands::report::run(&global, &args),
         Command::Contract(verb) => commands::contract::run(&global, verb),
+        Command::Skill(verb) => commands::skill::run(&global, verb),
+        Command::Isa(verb) => commands::isa::run(&global, verb),
         Command::Log(verb) => commands::log::run(&global, verb),
         Command::Config(verb) => commands::config::run(&global, &verb),
         Command::Bench(verb) => commands::bench::run(&global, &verb),

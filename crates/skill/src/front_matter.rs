@@ -1,8 +1,9 @@
 //! The head of `SKILL.md`: the small part of YAML that the Agent-Skills format needs.
 //!
-//! Read are top-level `key: value` lines, quoted or plain, folded onto indented continuation lines; nested maps such as
-//! `metadata` are skipped.
+//! Read are top-level `key: value` lines, quoted or plain, folded onto indented continuation lines, and the pairs of the
+//! nested map `metadata`; other nested maps are skipped.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::error::{SkillError, Text};
@@ -17,6 +18,8 @@ pub struct FrontMatter {
     pub name: String,
     /// What the skill does and when to use it.
     pub description: String,
+    /// The pairs of `metadata`.
+    pub metadata: BTreeMap<String, String>,
     /// The Markdown after the front matter.
     pub body: String,
 }
@@ -36,7 +39,7 @@ impl FrontMatter {
             let problem = format!("{} bytes are more than {MAX_DESCRIPTION}", description.len());
             return Err(file.problem(place(text, "description"), "description", problem, None));
         }
-        Ok(Self { name, description, body: body.trim_start().to_owned() })
+        Ok(Self { name, description, metadata: pairs(head, "metadata"), body: body.trim_start().to_owned() })
     }
 }
 
@@ -63,6 +66,14 @@ fn value_of(head: &str, key: &str) -> Option<String> {
     let parts = std::iter::once(if marker { "" } else { first }).chain(continued.map(str::trim));
     let joined = parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
     Some(unquote(&joined).to_owned())
+}
+
+/// The indented `key: value` lines below a key.
+fn pairs(head: &str, key: &str) -> BTreeMap<String, String> {
+    let lines = head.lines().skip_while(|line| line_value(line, key).is_none()).skip(1);
+    let nested = lines.take_while(|line| line.starts_with(' ') || line.trim().is_empty());
+    let split = nested.filter_map(|line| line.trim().split_once(':'));
+    split.map(|(key, value)| (key.trim().to_owned(), unquote(value.trim()).to_owned())).collect()
 }
 
 fn line_value<'a>(line: &'a str, key: &str) -> Option<&'a str> {

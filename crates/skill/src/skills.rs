@@ -21,9 +21,19 @@ pub struct Skill {
     pub description: String,
     /// The guidance in `SKILL.md`, without the front matter.
     pub guidance: String,
+    /// The front matter's `metadata`.
+    pub metadata: BTreeMap<String, String>,
     /// Its folder.
     pub directory: PathBuf,
     pub(crate) entries: Vec<TemplateEntry>,
+}
+
+impl Skill {
+    /// The words of a tag in the front matter's `metadata`, such as `families`.
+    pub fn tags(&self, key: &str) -> Vec<String> {
+        let words = self.metadata.get(key).map(String::as_str).unwrap_or_default();
+        words.split([',', ' ']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    }
 }
 
 /// The skills of all roots; of two with one name, the earlier root's is kept.
@@ -137,8 +147,9 @@ fn read_skill(directory: &Path, folder: &str) -> Result<Skill, SkillError> {
         }
         entries = manifest.templates;
     }
-    let FrontMatter { name, description, body } = matter;
-    Ok(Skill { name, description, guidance: body, directory: directory.to_owned(), entries })
+    let FrontMatter { name, description, metadata, body } = matter;
+    let directory = directory.to_owned();
+    Ok(Skill { name, description, guidance: body, metadata, directory, entries })
 }
 
 fn check_file(directory: &Path, entry: &TemplateEntry, file: Text<'_>) -> Result<(), SkillError> {
