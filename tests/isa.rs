@@ -59,12 +59,12 @@ fn the_check_passes_and_names_what_was_spoiled() {
     assert_eq!(said["usable"], true);
     let corpus = copy(&place);
     let check = |expected: i32| place.run(&["isa", "check", &corpus]).expect(expected);
-    spoil(&corpus, "chapters/sm_90a.md", "| 232448 | bytes |", "| 232449 | bytes |");
+    spoil(&corpus, "chapters/sm_90a.md", "| 232448 | bytes |", "| 300000 | bytes |");
     assert!(check(3).stdout.contains("chapters/sm_90a.md is not the file"), "a digest");
     place.run(&["isa", "check", &corpus, "--write"]).expect(3);
     assert!(check(3).stdout.contains("sm_90a.shared-memory.toml"), "the example of the rule");
-    spoil(&corpus, "chapters/sm_90a.md", "| 232449 | bytes |", "| 227 | KiB |");
-    assert!(!check(3).stdout.is_empty());
+    spoil(&corpus, "chapters/sm_90a.md", "| 300000 | bytes |", "| 232448 | bytes |");
+    place.run(&["isa", "check", &corpus, "--write"]).expect(0);
     spoil(&corpus, "chapters/gfx950.md", "gfx950.xcds | 8", "gfx950.other | 7");
     let row = "| gfx950.again | xcds | 9 | | dies | unverified | - |";
     let table = format!(
@@ -106,9 +106,16 @@ fn a_candidate_that_breaks_a_rule_is_refused_with_the_rules_id_before_a_build() 
     let source = RMSNORM.replace("float sum = 0.0f;", "float sum = 0.0f; _tile_zero(0);");
     let kernel = place.write("kernel.cpp", &source).display().to_string();
     let said = place.run(&["evaluate", "rmsnorm_f32", &kernel, "--format", "json"]).expect(1).json();
-    let text = said.to_string();
-    assert!(text.contains("rule_broken") && text.contains("x86.amx-not-permitted"), "{text}");
-    assert!(!text.contains("compile_error"), "nothing was compiled: {text}");
+    let failure = &said["failure"];
+    assert_eq!(
+        (failure["gate"].as_str(), failure["class"].as_str()),
+        (Some("admit"), Some("rule_broken")),
+        "{said}"
+    );
+    assert!(
+        failure["detail"].as_str().is_some_and(|detail| detail.starts_with("x86.amx-not-permitted: ")),
+        "{said}"
+    );
 }
 
 #[test]

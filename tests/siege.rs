@@ -215,6 +215,7 @@ fn harness(program: &Path) -> Harness {
         contract: contract(),
         toolchain: Arc::new(toolchain.expect("a compiler")),
         options: HarnessOptions { confirm_workload_ms: 1_000.0, ..HarnessOptions::default() },
+        rules: Arc::new(kernsmith_isa_corpus::Rules::none()),
         user_baseline: None,
         self_exe: program.to_owned(),
         seed: None,

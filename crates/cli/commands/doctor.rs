@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use kernsmith_isa_corpus::{Corpus, CorpusError};
 use kernsmith_sandbox::Level;
 use kernsmith_toolchain::{Host, Toolchain, ToolchainOptions};
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ struct Check {
 
 /// Runs the subcommand.
 pub(crate) fn run(global: &Global, _: &Args) -> Answer {
-    let checks = vec![host(), compiler(global)?, sandbox(global)?, log(global)?, gpu()];
+    let checks = vec![host(), compiler(global)?, sandbox(global)?, log(global)?, corpus(), gpu()];
     let usable = checks.iter().all(|check| check.usable);
     if global.format == Format::Human {
         for check in &checks {
@@ -126,6 +127,23 @@ fn sandbox(global: &Global) -> Result<Check, CliError> {
         }
         Err(error) => unreachable(error.to_string()),
     })
+}
+
+/// Facts and hard rules; a search runs without them, but nothing is refused by rule then.
+fn corpus() -> Check {
+    match Corpus::open_default() {
+        Ok(corpus) => {
+            let (facts, rules) = (corpus.facts().count(), corpus.rules.iter().count());
+            let found = format!("{}: {facts} facts, {rules} rules", corpus.root.display());
+            Check { name: "corpus", usable: true, found, remedy: None }
+        }
+        Err(error) => Check {
+            name: "corpus",
+            usable: matches!(error, CorpusError::Missing),
+            found: error.to_string(),
+            remedy: Some("set KERNSMITH_HOME to the source tree; `kernsmith isa check` says more".to_owned()),
+        },
+    }
 }
 
 /// Whether runs can be kept: a file is made and removed.

@@ -149,8 +149,12 @@ fn show(global: &Global, id: &str) -> Answer {
 }
 
 fn unknown(corpus: &Corpus, id: &str) -> CliError {
+    let shared = |known: &String| {
+        id.split(['.', '#', '-']).filter(|part| part.len() > 3 && known.contains(part)).count()
+    };
     let mut near: Vec<String> = corpus.ids();
-    near.retain(|known| id.split(['.', '#', '-']).any(|part| part.len() > 3 && known.contains(part)));
+    near.retain(|known| shared(known) > 0);
+    near.sort_by_key(|known| std::cmp::Reverse(shared(known)));
     near.truncate(5);
     let near = if near.is_empty() {
         "`kernsmith isa topics` lists what there is".to_owned()
