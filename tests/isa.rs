@@ -151,7 +151,7 @@ fn no_honest_kernel_of_the_repository_breaks_a_rule() {
 fn skills_are_listed_by_what_they_serve_shown_and_checked() {
     let place = Place::new();
     let listed = place.run(&["skill", "list", "--contract", "gemm_f32", "--format", "json"]).expect(0).json();
-    assert_eq!(listed["skills"][0]["name"], "cpu-gemm");
+    assert_eq!(listed["matches"][0]["name"], "cpu-gemm");
     place.run(&["skill", "list", "--contract", "gemm_f32", "--target", "cuda-sm_90a"]).expect(1);
     assert!(place.run(&["skill", "list", "--axis", "mr"]).expect(0).stdout.contains("packed_avx512"));
     assert!(place.run(&["skill", "show", "cpu-gemm"]).expect(0).stdout.contains("Register tile"));

@@ -88,7 +88,7 @@ fn list(
         }));
     }
     if global.format != Format::Human {
-        data(&json!({"schema_version": 1, "skills": rows}).to_string());
+        data(&json!({"schema_version": 1, "matches": rows}).to_string());
     }
     Ok(if found.is_empty() { Exit::No } else { Exit::Done })
 }
@@ -141,7 +141,7 @@ fn check(global: &Global, folder: Option<PathBuf>) -> Answer {
         data(&format!("{what}: {end}"));
     } else {
         let answer = json!({
-            "schema_version": 1, "usable": usable, "skills": count, "templates": report.templates,
+            "schema_version": 1, "usable": usable, "read": count, "templates": report.templates,
             "rendered": report.rendered, "problems": report.problems,
         });
         data(&answer.to_string());
