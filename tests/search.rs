@@ -110,3 +110,19 @@ fn the_doctor_names_compiler_and_sandbox() {
         said["checks"].as_array().expect("checks").iter().filter_map(|c| c["name"].as_str()).collect();
     assert_eq!(names, ["host", "compiler", "sandbox", "log", "gpu"]);
 }
+
+#[test]
+fn a_search_without_a_report_names_no_file_that_is_not_there() {
+    let place = Place::new();
+    let _machine = machine();
+    let arguments = ["search", "silu_mul_f32", "--candidates", "1", "--run-id", "bare", "--format", "json"];
+    let said = place.run(&[&arguments[..], &["--set", "report.write=false"]].concat());
+    assert!(matches!(said.code, 0 | 1), "{said:?}");
+    let answer = said.json();
+    assert!(answer["report"].is_null() && answer["champion"]["source_path"].is_null(), "{answer}");
+    let files = std::fs::read_dir(place.path("experiment-log/runs/bare")).expect("the run").flatten();
+    let names: Vec<_> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+    assert!(!names.iter().any(|name| name.starts_with("report")), "{names:?}");
+    place.run(&["report", "bare"]).expect(0);
+    assert!(place.path("experiment-log/runs/bare/report.html").is_file());
+}
