@@ -19,6 +19,7 @@ pub mod id;
 pub mod model;
 pub mod plan;
 pub mod port;
+pub mod prompt;
 pub mod score;
 pub mod strategy;
 pub mod target;

@@ -10,7 +10,9 @@ use crate::id::NodeId;
 /// One logical call of a model, all its tries together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelCall {
-    /// Digest of the question's place in the search and of its exact text: no question is paid twice.
+    /// The question's place in the search, such as `code/17/n3/0/1`: a place has one answer, which is paid once.
+    pub place: String,
+    /// Digest of model, messages and format, so that a cassette finds the answer again.
     pub key: Digest,
     /// Who was asked: `planner`, `coder`, `reviewer`, `auditor`.
     pub role: String,

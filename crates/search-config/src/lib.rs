@@ -17,8 +17,8 @@ pub use error::{ConfigError, Refusal};
 pub use key::{Key, Rule, keys};
 pub use load::{Loaded, Request, Row, load};
 pub use section::{
-    BudgetConfig, BuildConfig, ClosureConfig, HarnessConfig, LogConfig, LoopConfig, PathsConfig,
-    ProposerConfig, ReportConfig, SearchConfig,
+    BudgetConfig, BuildConfig, ClosureConfig, ExecConfig, HarnessConfig, LlmConfig, LogConfig, LoopConfig,
+    PathsConfig, ProposerConfig, ReportConfig, SearchConfig,
 };
 pub use source::{Origin, embedded, user_file};
 pub use value::{ByteCount, Seed};

@@ -20,6 +20,9 @@ const TEBI: u64 = 1 << 40;
 /// The confinement levels that a configuration can demand, weakest first; each includes the ones before it.
 const SANDBOX_LEVELS: &[&str] = &["none", "rlimits", "seccomp", "landlock", "namespaces"];
 
+/// How hard a model should think; `default` leaves it to the server.
+const EFFORTS: &[&str] = &["default", "none", "minimal", "low", "medium", "high", "xhigh"];
+
 sections! {
     /// When the search ends.
     budget: BudgetConfig / BudgetLayer {
@@ -97,13 +100,75 @@ sections! {
     /// Who writes candidates.
     proposer: ProposerConfig / ProposerLayer {
         /// Which proposer.
-        kind: String = Word(&["autotune"]),
+        kind: String = Word(&["autotune", "llm", "exec", "llm,autotune", "exec,autotune"]),
         /// Passed candidates that a strategy keeps as parents.
         elites: u32 = Whole(1, 1000),
         /// Chance that a gene of a child is changed.
         mutation_rate: f64 = Number(0.0, 1.0),
         /// Chance that a child has two parents.
         crossover_rate: f64 = Number(0.0, 1.0),
+    }
+    /// Which models are asked, and how.
+    llm: LlmConfig / LlmLayer {
+        /// Address of an OpenAI-compatible server, up to and including the version.
+        base_url: String = Text,
+        /// Which of its interfaces is used.
+        api: String = Word(&["chat", "responses"]),
+        /// Models that write candidates; with several, the one that earns more for its price is asked more often.
+        models: Vec<String> = List,
+        /// The model that plans; empty is the first of `models`.
+        planner_model: String = Text,
+        /// The model that reads a candidate before it is built; empty is nobody.
+        reviewer_model: String = Text,
+        /// The environment variable that holds the key.
+        key_env: String = Text,
+        /// A file that holds the key, readable by its owner only; empty is none.
+        key_file: String = Text,
+        /// Time of one call, all its tries and pauses together.
+        deadline_seconds: f64 = Number(1.0, 86_400.0),
+        /// Silence after which a stream is given up.
+        idle_seconds: f64 = Number(0.1, 86_400.0),
+        /// Requests at the same time.
+        concurrency: u32 = Whole(1, 256),
+        /// Whether answers are streamed.
+        stream: bool = Flag,
+        /// How answers are asked for: by JSON schema, or as fenced text.
+        structured: String = Word(&["schema", "fenced"]),
+        /// Temperature of planner, coder and reviewer; -1 leaves it to the server.
+        planner_temperature: f64 = Number(-1.0, 2.0),
+        /// As above.
+        coder_temperature: f64 = Number(-1.0, 2.0),
+        /// As above.
+        reviewer_temperature: f64 = Number(-1.0, 2.0),
+        /// Reasoning effort of planner, coder and reviewer.
+        planner_effort: String = Word(EFFORTS),
+        /// As above.
+        coder_effort: String = Word(EFFORTS),
+        /// As above.
+        reviewer_effort: String = Word(EFFORTS),
+        /// Length of a prompt in estimated tokens; what matters least is cut first.
+        prompt_tokens: u64 = Whole(1000, 10_000_000),
+        /// Length of an answer in tokens, reasoning included.
+        reply_tokens: u64 = Whole(100, 1_000_000),
+        /// Tokens of the whole run; 0 is no limit.
+        budget_tokens: u64 = Whole(0, u64::MAX),
+        /// Price of the whole run in US dollars; 0 is no limit.
+        budget_usd: f64 = Number(0.0, 1e9),
+        /// Prices in US dollars per million tokens, as `model=input/output` or `model=input/cached/output`.
+        prices: Vec<String> = List,
+        /// Calls in a row that brought nothing usable after which the run ends; it can be resumed.
+        give_up_calls: u32 = Whole(1, 10_000),
+        /// A file that calls are recorded to or replayed from; empty is none.
+        cassette: String = Text,
+        /// What is done with the cassette.
+        cassette_mode: String = Word(&["record", "replay"]),
+    }
+    /// A program that proposes.
+    exec: ExecConfig / ExecLayer {
+        /// The program and its arguments; it reads a brief as JSON on stdin and writes a proposal as JSON on stdout.
+        command: Vec<String> = List,
+        /// Wall time of one question.
+        timeout_seconds: f64 = Number(0.1, 86_400.0),
     }
     /// What is written when the search ends.
     report: ReportConfig / ReportLayer {
