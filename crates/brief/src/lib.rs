@@ -3,11 +3,12 @@
 //! A brief holds what a proposer may know: the strategy with everything that it inherits, what passed and what failed
 //! near it, the champion, and which genomes were tried. It never holds held-out shapes, seeds of inputs or oracle values:
 //! of the contract only its name enters, of timings only those of bench shapes, and a failure on a held-out shape is told
-//! without the shape. Rendering a brief as a prompt is another step, which will live next to this one.
+//! without the shape. For proposers that read, a [`Dossier`] adds texts, and [`prompt()`] writes the words of a question.
 
 mod dossier;
 mod feedback;
 mod known;
+mod prompt;
 mod task;
 
 use kernsmith_core::brief::StrategyBrief;
@@ -17,6 +18,7 @@ use kernsmith_planner::{Attempted, Calibration, Tree};
 
 pub use dossier::Dossier;
 use known::Known;
+pub use prompt::prompt;
 
 /// Attempts that passed, at most.
 pub const MAX_ELITES: usize = 24;
