@@ -1,0 +1,378 @@
+//! The course of one question: first answer, repair, review, revision. Pure: it reads the log's answers and says what to
+//! ask next.
+
+use kernsmith_core::brief::Attempt;
+use kernsmith_core::model::PromptSection;
+use kernsmith_core::port::{PlanOccasion, PlanRequest};
+use kernsmith_core::prompt::{CodeKind, Prompt, Question, tokens};
+use kernsmith_core::{
+    Brief, CallClass, Edit, Language, NewNode, NodeId, NodeKind, Origin, Prediction, Proposal, Seq,
+};
+
+use crate::answer::{self, Code};
+use crate::ask::{Ask, Speaker};
+use crate::bandit;
+use crate::memory::{Answered, Arm};
+use crate::options::Manner;
+use crate::patch;
+use crate::proposer::Llm;
+
+/// Failed rounds of planning after which a search begins with one plain family.
+const PLAN_ROUNDS: usize = 2;
+
+/// A question that has to be sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Pending {
+    pub(crate) place: String,
+    pub(crate) role: &'static str,
+    pub(crate) purpose: String,
+    pub(crate) node: Option<NodeId>,
+    pub(crate) ask: Ask,
+    pub(crate) sections: Vec<PromptSection>,
+    pub(crate) check: Check,
+}
+
+/// What an answer must be to be of use.
+#[derive(Debug, Clone)]
+pub(crate) enum Check {
+    /// A candidate, other than this base.
+    Code { base: String },
+    /// An edit script for a tree of so many nodes.
+    Edits { nodes: usize },
+    /// A review.
+    Review,
+}
+
+/// Where a question stands.
+pub(crate) enum Step<T> {
+    /// This has to be asked next.
+    Ask(Box<Pending>),
+    /// It is settled.
+    Done(T),
+    /// It did not work out in this round.
+    Failed(String),
+}
+
+/// From what a candidate is to be made.
+#[derive(Debug, Clone)]
+pub(crate) struct Ground {
+    pub(crate) kind: CodeKind,
+    base: Option<Seq>,
+    other: Option<Seq>,
+    source: String,
+}
+
+impl Llm {
+    /// One round of asking for a candidate.
+    pub(crate) fn code_round(&mut self, brief: &Brief, round: &str) -> Step<Proposal> {
+        let arm = self.arm(brief, round);
+        let ground = ground(brief, &arm.kind);
+        let first = |budget: u64| {
+            let question =
+                Question::Code { brief, kind: ground.kind, base: ground.base, other: ground.other };
+            (self.render)(&question, budget)
+        };
+        let prompt = first(self.options.prompt_tokens);
+        let check = Check::Code { base: ground.source.clone() };
+        let ask = |stage: &str, purpose: &str, prompt: &Prompt, more: Vec<(Speaker, String)>| {
+            let mut pending = self.pending("coder", &arm.model, prompt, answer::CODE_FORMAT, check.clone());
+            pending.place = format!("{round}/{stage}");
+            purpose.clone_into(&mut pending.purpose);
+            pending.node = Some(brief.strategy.node);
+            pending.ask.turns.extend(more);
+            pending
+        };
+        let Some(answer) = self.memory.at(&format!("{round}/0")) else {
+            return Step::Ask(Box::new(ask("0", ground.kind.as_str(), &prompt, Vec::new())));
+        };
+        let mut code = match answer.class {
+            CallClass::Answered => self.code(answer, &ground),
+            CallClass::ContextOverflow => match self.memory.at(&format!("{round}/shrink")) {
+                None => {
+                    let short = first(self.options.prompt_tokens / 2);
+                    return Step::Ask(Box::new(ask("shrink", "shrink", &short, Vec::new())));
+                }
+                Some(answer) => self.code(answer, &ground),
+            },
+            class if is_repairable(class) => match self.memory.at(&format!("{round}/repair")) {
+                None => return Step::Ask(Box::new(ask("repair", "repair", &prompt, repair(answer)))),
+                Some(answer) => self.code(answer, &ground),
+            },
+            class => return Step::Failed(format!("{class}: {}", answer.detail)),
+        };
+        if let (Ok(written), Some(_)) = (&code, &self.options.reviewer_model) {
+            match self.reviewed(brief, round, &ground, written) {
+                Step::Ask(pending) => return Step::Ask(pending),
+                Step::Failed(_) | Step::Done(None) => {}
+                Step::Done(Some(problems)) => match self.memory.at(&format!("{round}/revise")) {
+                    None => {
+                        let said = self.last_code(round).unwrap_or_default();
+                        let turns = vec![(Speaker::Model, said), (Speaker::User, problems)];
+                        return Step::Ask(Box::new(ask("revise", "revise", &prompt, turns)));
+                    }
+                    // A revision that cannot be used leaves the first version, which the harness will judge.
+                    Some(answer) => code = self.code(answer, &ground).or(code),
+                },
+            }
+        }
+        match code {
+            Ok(code) => Step::Done(proposal(brief, &arm, &ground, code)),
+            Err(problem) => Step::Failed(problem),
+        }
+    }
+
+    /// What a reviewer wants changed; nothing where it is content or of no use.
+    fn reviewed(&self, brief: &Brief, round: &str, ground: &Ground, code: &Code) -> Step<Option<String>> {
+        let place = format!("{round}/review");
+        let Some(answer) = self.memory.at(&place) else {
+            let diff = patch::difference(&ground.source, &code.source);
+            let question =
+                Question::Review { brief, diff: &diff, plan: &code.plan, rationale: &code.rationale };
+            let prompt = (self.render)(&question, self.options.prompt_tokens);
+            let model = self.options.reviewer_model.clone().unwrap_or_default();
+            let mut pending = self.pending("reviewer", &model, &prompt, answer::REVIEW_FORMAT, Check::Review);
+            pending.place = place;
+            "review".clone_into(&mut pending.purpose);
+            pending.node = Some(brief.strategy.node);
+            return Step::Ask(Box::new(pending));
+        };
+        match answer::read_review(&answer.reply) {
+            Ok(review) if review.verdict == "revise" && !review.problems.is_empty() => {
+                Step::Done(Some(format!(
+                    "A reviewer read this before it was built and found:\n- {}\nAnswer again in full, in the same format, with \
+                 these mended where they are real.",
+                    review.problems.join("\n- ")
+                )))
+            }
+            _ => Step::Done(None),
+        }
+    }
+
+    fn last_code(&self, round: &str) -> Option<String> {
+        let stages = ["repair", "shrink", "0"].into_iter();
+        let answers = stages.filter_map(|stage| self.memory.at(&format!("{round}/{stage}")));
+        answers.filter(|answer| answer.class == CallClass::Answered).map(|answer| answer.reply.clone()).next()
+    }
+
+    fn code(&self, answer: &Answered, ground: &Ground) -> Result<Code, String> {
+        if answer.class != CallClass::Answered {
+            return Err(format!("{}: {}", answer.class, answer.detail));
+        }
+        answer::read_code(&answer.reply, &ground.source, &self.axes)
+            .map_err(|(class, problem)| format!("{class}: {problem}"))
+    }
+
+    /// Who is asked and how: as the log says, else as chosen earlier, else what the bandit says now.
+    fn arm(&mut self, brief: &Brief, round: &str) -> Arm {
+        if let Some(first) = self.memory.at(&format!("{round}/0")) {
+            return Arm { model: first.model.clone(), kind: first.purpose.clone() };
+        }
+        if let Some(arm) = self.pins.get(round) {
+            return arm.clone();
+        }
+        let kinds = kinds(brief);
+        let arms: Vec<Arm> = kinds
+            .iter()
+            .flat_map(|kind| {
+                let kind = kind.as_str().to_owned();
+                self.options.models.iter().map(move |model| Arm { model: model.clone(), kind: kind.clone() })
+            })
+            .collect();
+        let mut tallies = self.memory.arms.clone();
+        for pinned in self.pins.values() {
+            tallies.entry(pinned.clone()).or_default().pulls += 1;
+        }
+        let arm = bandit::choose(&arms, &tallies).unwrap_or_else(|| Arm {
+            model: self.options.planner_model.clone(),
+            kind: CodeKind::Fresh.as_str().to_owned(),
+        });
+        self.pins.insert(round.to_owned(), arm.clone());
+        arm
+    }
+
+    /// One round of asking for edits.
+    pub(crate) fn plan_round(&self, request: &PlanRequest, round: &str) -> Step<Vec<Edit>> {
+        let nodes = request.nodes.len() + 1;
+        let prompt = |budget| (self.render)(&Question::Plan(request), budget);
+        let ask = |stage: &str, purpose: &str, prompt: &Prompt, more: Vec<(Speaker, String)>| {
+            let model = self.options.planner_model.clone();
+            let mut pending =
+                self.pending("planner", &model, prompt, answer::EDITS_FORMAT, Check::Edits { nodes });
+            pending.place = format!("{round}/{stage}");
+            purpose.clone_into(&mut pending.purpose);
+            pending.ask.turns.extend(more);
+            Step::Ask(Box::new(pending))
+        };
+        let read = |answer: &Answered| match answer::read_edits(&answer.reply, nodes) {
+            Ok(edits) if answer.class == CallClass::Answered => Step::Done(edits),
+            Ok(_) => Step::Failed(format!("{}: {}", answer.class, answer.detail)),
+            Err((class, problem)) => Step::Failed(format!("{class}: {problem}")),
+        };
+        let Some(answer) = self.memory.at(&format!("{round}/0")) else {
+            let purpose = occasion(request.occasion);
+            return ask("0", purpose, &prompt(self.options.prompt_tokens), Vec::new());
+        };
+        match answer.class {
+            CallClass::Answered => read(answer),
+            CallClass::ContextOverflow => match self.memory.at(&format!("{round}/shrink")) {
+                None => ask("shrink", "shrink", &prompt(self.options.prompt_tokens / 2), Vec::new()),
+                Some(answer) => read(answer),
+            },
+            class if is_repairable(class) => match self.memory.at(&format!("{round}/repair")) {
+                None => ask("repair", "repair", &prompt(self.options.prompt_tokens), repair(answer)),
+                Some(answer) => read(answer),
+            },
+            class => Step::Failed(format!("{class}: {}", answer.detail)),
+        }
+    }
+
+    /// A plain family to begin with, when a model cannot plan but may still be able to write code.
+    pub(crate) fn fallback(&self, request: &PlanRequest, failed_rounds: usize) -> Option<Vec<Edit>> {
+        let stuck = request.occasion == PlanOccasion::Start && failed_rounds >= PLAN_ROUNDS;
+        (stuck && !self.memory.barren.keys().any(|class| class.is_outage())).then(|| {
+            let node = NewNode {
+                kind: NodeKind::Family,
+                title: "straightforward".to_owned(),
+                rationale: "The planner gave no usable plan: one clear, vectorised, parallel implementation."
+                    .to_owned(),
+                template: None,
+                fixed: std::collections::BTreeMap::new(),
+                axes: Vec::new(),
+                predicted: Prediction { ratio: 1.5, low: 0.8, high: 4.0 },
+                difficulty: 2,
+                expected_instructions: Vec::new(),
+            };
+            vec![Edit::Insert { parent: NodeId::ROOT, node }]
+        })
+    }
+
+    fn pending(
+        &self,
+        role: &'static str,
+        model: &str,
+        prompt: &Prompt,
+        format: &str,
+        check: Check,
+    ) -> Pending {
+        let (manner, schema): (&Manner, _) = match check {
+            Check::Code { .. } => (&self.options.coder, ("candidate", answer::code_schema())),
+            Check::Edits { .. } => (&self.options.planner, ("edits", answer::edits_schema())),
+            Check::Review => (&self.options.reviewer, ("review", answer::review_schema())),
+        };
+        let part =
+            |name: &str, text: &str, cut| PromptSection { name: name.to_owned(), tokens: tokens(text), cut };
+        let mut sections = vec![part("Role", &prompt.role, 0)];
+        sections
+            .extend(prompt.sections.iter().map(|section| part(&section.name, &section.text, section.cut)));
+        sections.push(part("Answer format", format, 0));
+        let text = format!("{}\n\n# Answer format\n\n{format}", prompt.text());
+        Pending {
+            place: String::new(),
+            role,
+            purpose: String::new(),
+            node: None,
+            ask: Ask {
+                model: model.to_owned(),
+                temperature: manner.temperature,
+                effort: manner.effort.clone(),
+                system: prompt.role.clone(),
+                turns: vec![(Speaker::User, text)],
+                schema: self.options.schema.then_some(schema),
+                reply_tokens: self.options.reply_tokens,
+            },
+            sections,
+            check,
+        }
+    }
+}
+
+/// The words of an occasion in a place and as a purpose.
+pub(crate) const fn occasion(occasion: PlanOccasion) -> &'static str {
+    match occasion {
+        PlanOccasion::Start => "start",
+        PlanOccasion::Refine => "refine",
+        PlanOccasion::Stagnation => "stagnation",
+    }
+}
+
+/// Whether the model may do better when it is told what was wrong.
+const fn is_repairable(class: CallClass) -> bool {
+    matches!(
+        class,
+        CallClass::Unreadable
+            | CallClass::BadPatch
+            | CallClass::BadPlan
+            | CallClass::BadEdits
+            | CallClass::CopiesBase
+            | CallClass::Truncated
+    )
+}
+
+fn repair(answer: &Answered) -> Vec<(Speaker, String)> {
+    let problem = if answer.class == CallClass::Truncated {
+        "Your answer was cut off at the limit of tokens. Answer again, shorter: think less, and send a patch rather than a \
+         whole program where one was asked for."
+            .to_owned()
+    } else {
+        format!(
+            "Your answer cannot be used ({}): {}. Answer again in full, in the same format.",
+            answer.class, answer.detail
+        )
+    };
+    let said = if answer.reply.is_empty() { "(nothing)".to_owned() } else { answer.reply.clone() };
+    vec![(Speaker::Model, said), (Speaker::User, problem)]
+}
+
+/// The ways in which a candidate can be asked for: debug until something passes, then improve.
+fn kinds(brief: &Brief) -> Vec<CodeKind> {
+    let passed_here = brief.elites.iter().any(|attempt| attempt.node == brief.strategy.node);
+    let readable = |attempt: &Attempt| source_of(brief, attempt.proposal).is_some();
+    let passed = brief.elites.iter().filter(|attempt| readable(attempt)).count();
+    let failed = brief.failures.iter().any(readable);
+    match (passed_here, failed, passed) {
+        (false, true, _) => vec![CodeKind::Debug],
+        (_, _, 0) => vec![CodeKind::Fresh],
+        (false, false, _) => vec![CodeKind::Fresh, CodeKind::Improve],
+        (true, _, 1) => vec![CodeKind::Improve],
+        (true, _, _) => vec![CodeKind::Improve, CodeKind::Contrast, CodeKind::Crossover],
+    }
+}
+
+/// What a candidate of that kind is made from.
+fn ground(brief: &Brief, kind: &str) -> Ground {
+    let kind = CodeKind::ALL.into_iter().find(|known| known.as_str() == kind).unwrap_or(CodeKind::Fresh);
+    let readable = |attempt: &&Attempt| source_of(brief, attempt.proposal).is_some();
+    let mut elites = brief.elites.iter().filter(readable);
+    let (base, other) = match kind {
+        CodeKind::Fresh => (None, None),
+        CodeKind::Debug => (brief.failures.iter().find(readable), None),
+        CodeKind::Improve => (elites.next().or(brief.champion.as_ref()), None),
+        CodeKind::Contrast => (elites.next(), elites.last()),
+        CodeKind::Crossover => (elites.next(), elites.next()),
+    };
+    let (base, other) = (base.map(|attempt| attempt.proposal), other.map(|attempt| attempt.proposal));
+    let baseline = || brief.details.as_ref().map(|details| details.task.baseline_source.clone());
+    let source = base.and_then(|seq| source_of(brief, seq)).or_else(baseline).unwrap_or_default();
+    Ground { kind, base, other, source }
+}
+
+fn source_of(brief: &Brief, seq: Seq) -> Option<String> {
+    Some(brief.details.as_ref()?.attempts.get(&seq)?.source.clone())
+}
+
+fn proposal(brief: &Brief, arm: &Arm, ground: &Ground, code: Code) -> Proposal {
+    Proposal {
+        node: brief.strategy.node,
+        language: Language::Cpp,
+        source: code.source,
+        plan: code.plan,
+        origin: Origin {
+            proposer: format!("llm:{}", arm.model),
+            operator: ground.kind.as_str().to_owned(),
+            parents: ground.base.into_iter().chain(ground.other).collect(),
+            ..Origin::default()
+        },
+        prediction: Some(code.predicted.unwrap_or(brief.strategy.predicted)),
+        rationale: code.rationale,
+    }
+}

@@ -1,0 +1,152 @@
+//! From the configuration's words to what the proposer works with.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kernsmith_core::model::Usage;
+use kernsmith_search_config::LlmConfig;
+
+use crate::ask::Api;
+use crate::cassette::{Player, Recorder};
+use crate::client::{Client, Endpoint};
+use crate::error::LlmError;
+use crate::key::ApiKey;
+use crate::price::Prices;
+
+/// Cycles that a budget must be able to pay for before a run is started.
+const LEAST_CYCLES: u64 = 3;
+
+/// One role's model and manner.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Manner {
+    pub(crate) temperature: f64,
+    pub(crate) effort: String,
+}
+
+/// Everything that the configuration says about models.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) models: Vec<String>,
+    pub(crate) planner_model: String,
+    pub(crate) reviewer_model: Option<String>,
+    pub(crate) planner: Manner,
+    pub(crate) coder: Manner,
+    pub(crate) reviewer: Manner,
+    pub(crate) schema: bool,
+    pub(crate) prompt_tokens: u64,
+    pub(crate) reply_tokens: u32,
+    pub(crate) budget_tokens: u64,
+    pub(crate) budget_usd: f64,
+    pub(crate) prices: Prices,
+    pub(crate) give_up_calls: u32,
+}
+
+/// Where answers come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Line {
+    /// A server; calls are recorded where a cassette is named.
+    Live(Client, Option<Arc<Recorder>>),
+    /// A cassette.
+    Replay(Arc<Player>),
+}
+
+impl Options {
+    pub(crate) fn of(config: &LlmConfig) -> Result<Self, LlmError> {
+        let Some(first) = config.models.first().cloned() else {
+            return Err(LlmError::setting(
+                "llm.models",
+                "no model is named; give `--model NAME` or set `llm.models`",
+            ));
+        };
+        let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+        let manner = |temperature: f64, effort: &str| Manner { temperature, effort: effort.to_owned() };
+        let options = Self {
+            planner_model: named(&config.planner_model).unwrap_or(first),
+            models: config.models.clone(),
+            reviewer_model: named(&config.reviewer_model),
+            planner: manner(config.planner_temperature, &config.planner_effort),
+            coder: manner(config.coder_temperature, &config.coder_effort),
+            reviewer: manner(config.reviewer_temperature, &config.reviewer_effort),
+            schema: config.structured == "schema",
+            prompt_tokens: config.prompt_tokens,
+            reply_tokens: config.reply_tokens as u32,
+            budget_tokens: config.budget_tokens,
+            budget_usd: config.budget_usd,
+            prices: Prices::parse(&config.prices)?,
+            give_up_calls: config.give_up_calls,
+        };
+        options.check_budget()?;
+        Ok(options)
+    }
+
+    fn all_models(&self) -> impl Iterator<Item = &String> {
+        self.models.iter().chain([&self.planner_model]).chain(&self.reviewer_model)
+    }
+
+    /// A budget that buys next to nothing is a mistake, and one in dollars without prices no budget at all.
+    fn check_budget(&self) -> Result<(), LlmError> {
+        if self.budget_usd > 0.0
+            && let Some(model) = self.all_models().find(|model| !self.prices.knows(model))
+        {
+            let problem = format!(
+                "`{model}` has no price; add `{model}=INPUT/OUTPUT` in US dollars per million tokens"
+            );
+            return Err(LlmError::setting("llm.prices", problem));
+        }
+        let dearest = |model: &str| self.worst_cost(model, self.prompt_tokens);
+        let coder = self.models.iter().map(|model| dearest(model)).fold(0.0, f64::max);
+        let reviewer = self.reviewer_model.as_deref().map_or(0.0, dearest);
+        let need_usd = LEAST_CYCLES as f64 * (coder + reviewer) + dearest(&self.planner_model);
+        if self.budget_usd > 0.0 && self.budget_usd < need_usd {
+            let problem = format!(
+                "{} US dollars may not pay for {LEAST_CYCLES} candidates; give at least {need_usd:.2}, or make \
+                 llm.prompt_tokens and llm.reply_tokens smaller",
+                self.budget_usd
+            );
+            return Err(LlmError::setting("llm.budget_usd", problem));
+        }
+        let calls = LEAST_CYCLES * (1 + u64::from(self.reviewer_model.is_some())) + 1;
+        let need = calls * (self.prompt_tokens + u64::from(self.reply_tokens));
+        if self.budget_tokens > 0 && self.budget_tokens < need {
+            let problem = format!(
+                "{} tokens may not pay for {LEAST_CYCLES} candidates; give at least {need}, or make llm.prompt_tokens \
+                 and llm.reply_tokens smaller",
+                self.budget_tokens
+            );
+            return Err(LlmError::setting("llm.budget_tokens", problem));
+        }
+        Ok(())
+    }
+
+    /// The most that a call with such a prompt can cost.
+    pub(crate) fn worst_cost(&self, model: &str, prompt_tokens: u64) -> f64 {
+        let usage =
+            Usage { prompt_tokens, completion_tokens: u64::from(self.reply_tokens), ..Usage::default() };
+        self.prices.cost_usd(model, &usage)
+    }
+}
+
+impl Line {
+    pub(crate) fn of(config: &LlmConfig, key: ApiKey) -> Result<Self, LlmError> {
+        let path = Path::new(&config.cassette);
+        if !config.cassette.is_empty() && config.cassette_mode == "replay" {
+            return Ok(Self::Replay(Arc::new(Player::open(path)?)));
+        }
+        let recorder = (!config.cassette.is_empty()).then(|| Recorder::open(path)).transpose()?;
+        Ok(Self::Live(Client::new(endpoint(config, key))?, recorder.map(Arc::new)))
+    }
+}
+
+/// The endpoint that a configuration names.
+pub fn endpoint(config: &LlmConfig, key: ApiKey) -> Endpoint {
+    Endpoint {
+        base_url: config.base_url.trim_end_matches('/').to_owned(),
+        api: if config.api == "responses" { Api::Responses } else { Api::Chat },
+        key,
+        stream: config.stream,
+        deadline: Duration::from_secs_f64(config.deadline_seconds),
+        idle: Duration::from_secs_f64(config.idle_seconds),
+        concurrency: config.concurrency as usize,
+    }
+}
