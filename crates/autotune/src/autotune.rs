@@ -122,6 +122,13 @@ impl Autotune {
         self.species.iter_mut().map(size).collect()
     }
 
+    /// A variant of a source that somebody else wrote for the brief's strategy and marked with `//@tune NAME in [..]`.
+    ///
+    /// The brief must carry sources. `None` where nothing is marked or nothing untried is left.
+    pub fn marked_variant(&self, brief: &Brief) -> Option<Proposal> {
+        crate::marked::variant(brief, &self.options.optimizer)
+    }
+
     /// One candidate for the brief's strategy.
     pub fn candidate(&mut self, brief: &Brief) -> Result<Option<Proposal>, AutotuneError> {
         let Some(template) = &brief.strategy.template else { return Ok(None) };
@@ -278,7 +285,7 @@ fn value(seen: &Observation) -> f64 {
     seen.value.unwrap_or(f64::MIN)
 }
 
-fn interval(mean: f64, deviation: f64) -> Prediction {
+pub(crate) fn interval(mean: f64, deviation: f64) -> Prediction {
     let half = Z90 * deviation.max(MIN_DEVIATION);
     Prediction { ratio: mean.exp(), low: (mean - half).exp(), high: (mean + half).exp() }
 }

@@ -12,6 +12,7 @@ mod context;
 mod error;
 mod experience;
 mod forest;
+mod marked;
 mod model;
 mod optimizer;
 mod plan;
