@@ -120,6 +120,11 @@ pub(crate) enum Command {
     /// List, show and verify runs.
     #[command(subcommand)]
     Log(commands::log::Verb),
+    /// Test an endpoint for the model proposer.
+    #[command(subcommand)]
+    Llm(commands::llm::Verb),
+    /// Print exactly what a model was sent.
+    Brief(commands::brief::Args),
     /// Show the effective configuration.
     #[command(subcommand)]
     Config(commands::config::Verb),

@@ -45,6 +45,8 @@ fn run(cli: Cli) -> Answer {
         Command::Skill(verb) => commands::skill::run(&global, verb),
         Command::Isa(verb) => commands::isa::run(&global, verb),
         Command::Log(verb) => commands::log::run(&global, verb),
+        Command::Llm(verb) => commands::llm::run(&global, verb),
+        Command::Brief(args) => commands::brief::run(&global, &args),
         Command::Config(verb) => commands::config::run(&global, &verb),
         Command::Bench(verb) => commands::bench::run(&global, &verb),
         Command::Doctor(args) => commands::doctor::run(&global, &args),

@@ -3,6 +3,7 @@
 mod elapsed;
 pub(crate) mod hunt;
 mod memory;
+pub(crate) mod proposer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +33,11 @@ pub(crate) fn config(global: &Global, flags: &[(String, String)]) -> Result<Load
     overrides.extend_from_slice(flags);
     let request = Request::new(global.config.clone(), std::env::vars(), overrides);
     load(&request).map_err(CliError::bad_input)
+}
+
+/// A configuration's list with one text; a plain text would be split at its colons.
+pub(crate) fn list_of_one(text: &str) -> String {
+    serde_json::json!([text]).to_string()
 }
 
 /// The folder of runs.

@@ -1,11 +1,13 @@
 //! The subcommands, one file each.
 
 pub(crate) mod bench;
+pub(crate) mod brief;
 pub(crate) mod config;
 pub(crate) mod contract;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod isa;
+pub(crate) mod llm;
 pub(crate) mod log;
 pub(crate) mod replay;
 pub(crate) mod report;

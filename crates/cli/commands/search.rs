@@ -38,12 +38,18 @@ pub(crate) struct Args {
     /// Launch plan of the seed kernel.
     #[arg(long, value_name = "FILE", requires = "seed_kernel")]
     seed_plan: Option<PathBuf>,
-    /// Who writes candidates.
+    /// Who writes candidates: autotune, llm, exec, or two of them, as `llm,autotune`.
     #[arg(long, value_name = "KIND")]
     proposer: Option<String>,
     /// Learn from earlier searches: `auto` takes the runs of the same log, a path a `memory.json`.
     #[arg(long, value_name = "FILE|auto")]
     memory: Option<String>,
+    /// Address of an OpenAI-compatible server, for `--proposer llm`; docs/llm.md says what is sent there.
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
+    /// The model to ask, for `--proposer llm`.
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
     /// Name of the run [default: made from time and contract].
     #[arg(long, value_name = "NAME")]
     run_id: Option<String>,
@@ -63,6 +69,8 @@ impl Args {
         set("search.seed", self.seed.map(|value| value.to_string()));
         set("proposer.kind", self.proposer.clone());
         set("search.memory", self.memory.clone());
+        set("llm.base_url", self.base_url.clone());
+        set("llm.models", self.model.as_deref().map(session::list_of_one));
         settings
     }
 }

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kernsmith_autotune::{Autotune, AutotuneOptions, OptimizerOptions};
 use kernsmith_core::event::{BaselineFrozen, LOG_FORMAT, Opened};
 use kernsmith_core::{Plan, Record, RunId};
 use kernsmith_engine::{Engine, FrozenBaseline, Genesis, Limit, Outcome, Parts, Past, StopSignal};
 use kernsmith_experiment_log::{RunReader, RunWriter};
 use kernsmith_harness::Harness;
-use kernsmith_mine::Memory;
 use kernsmith_op_contract::{Contract, Severity};
 use kernsmith_search_config::Seed;
 use kernsmith_toolchain::Host;
 
 use super::elapsed::Elapsed;
+use super::proposer::{AnyProposer, Reader};
 use super::{Bench, memory};
 use crate::args::{Format, Global};
 use crate::console::{Console, data, note};
@@ -25,7 +24,7 @@ use crate::exit::Exit;
 /// The name under which a user's own kernel is frozen.
 pub(crate) const SEED_BASELINE: &str = "seed";
 
-type Search = Engine<Autotune, Harness, RunWriter, Console>;
+type Search = Engine<AnyProposer, Harness, RunWriter, Console>;
 
 /// Where a search begins.
 #[derive(Debug)]
@@ -93,7 +92,9 @@ async fn begin(
         Some(run_id) => run_id,
         None => new_run_id(&contract.name)?,
     };
-    // The log comes first: a folder that cannot be written is found out before anything is measured.
+    // Settings that cannot work are the user's to mend, so they are looked at before anything is made.
+    let reader = Reader::open(bench, &contract)?;
+    // The log comes next: a folder that cannot be written is found out before anything is measured.
     let log_root = Path::new(&bench.config.log.dir);
     let mut writer = RunWriter::create(log_root, &run_id).map_err(CliError::log)?;
     let directory = writer.directory().to_owned();
@@ -101,7 +102,7 @@ async fn begin(
     let memory = memory::gather(&bench.config.search.memory, log_root, &mut opened, &mut writer)?;
     let harness = Arc::new(bench.harness(contract.clone(), baseline, None)?);
     let frozen = freeze(&harness).await?;
-    let proposer = proposer(bench, &contract, memory.as_ref(), &opened);
+    let proposer = AnyProposer::new(reader, bench, &contract, memory.as_ref(), &opened);
     let mut engine = engine(global, bench, contract, (proposer, harness, writer), seed, stop);
     engine.begin(Genesis { opened, baseline: frozen }).await?;
     let outcome = engine.run().await?;
@@ -118,6 +119,7 @@ async fn go_on(
     wall_seconds: Option<f64>,
     stop: StopSignal,
 ) -> Result<(Outcome, PathBuf), CliError> {
+    let reader = Reader::open(&bench, &contract)?;
     // The log is read once: while it is checked, the tree and the time used are folded from it.
     let (mut past, mut elapsed) = (Past::new(&bench.config), Elapsed::default());
     let writer = RunWriter::open_with(directory, |entry| {
@@ -135,7 +137,7 @@ async fn go_on(
     // Stored medians serve the screen: they are measured again, because the machine may have changed.
     freeze(&harness).await?;
     let memory = memory::recorded(opened, &writer)?;
-    let proposer = proposer(&bench, &contract, memory.as_ref(), opened);
+    let proposer = AnyProposer::new(reader, &bench, &contract, memory.as_ref(), opened);
     let mut engine = engine(global, &bench, contract, (proposer, harness, writer), opened.seed, stop);
     if engine.reads() {
         for entry in RunReader::open(directory).and_then(|reader| reader.entries()).map_err(CliError::log)? {
@@ -158,7 +160,7 @@ fn engine(
     global: &Global,
     bench: &Bench,
     contract: Arc<Contract>,
-    (proposer, evaluator, recorder): (Autotune, Arc<Harness>, RunWriter),
+    (proposer, evaluator, recorder): (AnyProposer, Arc<Harness>, RunWriter),
     seed: u64,
     stop: StopSignal,
 ) -> Search {
@@ -166,20 +168,6 @@ fn engine(
     let observer = Console::new(global.format, global.progress, config.budget.wall_seconds);
     let target = bench.target.clone();
     Engine::new(Parts { contract, target, proposer, evaluator, recorder, observer, config, seed, stop })
-}
-
-/// The embedded proposer, with what earlier searches taught this run at its start.
-fn proposer(bench: &Bench, contract: &Contract, memory: Option<&Memory>, opened: &Opened) -> Autotune {
-    let optimizer = OptimizerOptions {
-        mutate: bench.config.proposer.mutation_rate,
-        crossover: bench.config.proposer.crossover_rate,
-        ..OptimizerOptions::default()
-    };
-    let proposer = Autotune::new(contract, &bench.skills, bench.machine(), AutotuneOptions { optimizer });
-    match memory {
-        Some(memory) => memory::teach(proposer, memory, opened),
-        None => proposer,
-    }
 }
 
 async fn freeze(harness: &Arc<Harness>) -> Result<FrozenBaseline, CliError> {
@@ -298,6 +286,15 @@ fn finish(global: &Global, outcome: &Outcome, directory: &Path, report: bool) ->
                 data(&format!("replay   {}", champion.replay));
             }
             None => data("no champion: nothing better than the baseline was confirmed"),
+        }
+        if let Some(models) = &summary.models {
+            let (calls, tokens) = (models.calls, models.prompt_tokens + models.completion_tokens);
+            let price =
+                models.cost_usd_per_gain.map(|price| format!(", {price:.4} a gain")).unwrap_or_default();
+            data(&format!(
+                "models   {calls} calls, {tokens} tokens, {:.4} US dollars{price}",
+                models.cost_usd
+            ));
         }
         match paths {
             Some(paths) => data(&format!("report   {}", paths.html.display())),

@@ -58,7 +58,7 @@ pub enum LogError {
         directory: PathBuf,
     },
     /// The run has come to its end.
-    #[error("run {} is sealed and ended with `{reason}`: only runs that ended with `budget` or `interrupted` go on; start a new one", directory.display())]
+    #[error("run {} is sealed and ended with `{reason}`: only runs that ended with `budget`, `interrupted` or `unreachable` go on; start a new one", directory.display())]
     Sealed {
         /// The run's folder.
         directory: PathBuf,

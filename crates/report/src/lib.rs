@@ -8,6 +8,7 @@
 mod number;
 mod page;
 mod plot;
+mod spend;
 mod story;
 mod strategies;
 mod summary;
@@ -15,6 +16,7 @@ mod tables;
 mod view;
 
 pub use page::{ReportPaths, write};
+pub use spend::ModelSpend;
 pub use summary::{BaselineSummary, CandidateSummary, ChampionSummary, SUMMARY_SCHEMA, Summary, summary};
 pub use view::{Report, build};
 

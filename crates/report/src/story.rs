@@ -7,6 +7,8 @@ use kernsmith_core::{Entry, Event, Evidence, Lane, Seq};
 use kernsmith_experiment_log::{LogError, RunReader};
 use kernsmith_planner::{PlannerOptions, Tree};
 
+use crate::spend::ModelSpend;
+
 /// A judged candidate on the way of the search.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Point {
@@ -64,6 +66,8 @@ pub(crate) struct Story {
     pub(crate) resumed: u64,
     pub(crate) recovered: u64,
     pub(crate) end_seconds: f64,
+    /// Calls of models; `None` where none was made.
+    pub(crate) models: Option<ModelSpend>,
     pub(crate) tree: Tree,
 }
 
@@ -132,6 +136,7 @@ impl Fold {
             resumed: 0,
             recovered: 0,
             end_seconds: 0.0,
+            models: None,
             tree: Tree::new(planner.clone()),
         };
         Self { story, ordinals: 0, begin: None, now: 0.0, paused_seconds: 0.0 }
@@ -174,7 +179,8 @@ impl Fold {
                 self.story.closed = Some(reason.clone());
                 self.story.wall_seconds = *wall_seconds;
             }
-            Event::TreeEdited { .. } | Event::Deduplicated { .. } | Event::ModelCalled(_) => {}
+            Event::ModelCalled(call) => self.story.models.get_or_insert_default().add(call),
+            Event::TreeEdited { .. } | Event::Deduplicated { .. } => {}
         }
     }
 
@@ -199,6 +205,8 @@ impl Fold {
             let ratio = attempt.ratio()?;
             Some((attempt.seq, attempt.measured.as_ref()?.lane, ratio))
         });
+        let gains = self.story.promotions.len() as u64;
+        self.story.models = self.story.models.take().map(|models| models.with_gains(gains));
         self.story.best_seen = timed.max_by(|a, b| a.2.total_cmp(&b.2));
         self.story
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::page::champion_path;
+use crate::spend::ModelSpend;
 use crate::story::{Leader, Story};
 use crate::tables::rejected_by_name;
 use crate::{HTML_FILE, Options, ReportError, view};
@@ -34,6 +35,9 @@ pub struct Summary {
     pub wall_seconds: f64,
     /// Why the search ended; `None` while it is open.
     pub closed: Option<String>,
+    /// Calls of models and their price; absent where none was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<ModelSpend>,
     /// The page for a browser.
     pub report: PathBuf,
 }
@@ -105,6 +109,7 @@ pub fn summary(directory: &Path, options: &Options) -> Result<Summary, ReportErr
         },
         wall_seconds: story.wall_seconds,
         closed: story.closed.clone(),
+        models: story.models.clone(),
         report: output.join(HTML_FILE),
     })
 }

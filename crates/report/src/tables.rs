@@ -10,6 +10,7 @@ use kernsmith_planner::Counts;
 use serde::Serialize;
 
 use crate::number::{NOTHING, duration, interval, microseconds, or_nothing, percent, ratio, significant};
+use crate::spend::ModelSpend;
 use crate::story::Story;
 
 /// A name and its value.
@@ -245,6 +246,7 @@ pub(crate) fn budget(config: &serde_json::Value, story: &Story) -> Vec<Fact> {
     if let Some(goal) = limit(config, "goal_ratio") {
         rows.push(Fact::new("goal", format!("lower bound of {}", ratio(goal))));
     }
+    rows.extend(story.models.iter().flat_map(ModelSpend::facts));
     rows
 }
 

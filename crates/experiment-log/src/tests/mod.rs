@@ -110,8 +110,13 @@ fn a_number_that_json_cannot_hold_is_refused_before_it_is_written() {
 
 #[test]
 fn a_sealed_run_goes_on_only_after_budget_or_interruption() {
-    for (reason, goes_on) in [("budget", true), ("interrupted", true), ("goal", false), ("exhausted", false)]
-    {
+    for (reason, goes_on) in [
+        ("budget", true),
+        ("interrupted", true),
+        ("unreachable", true),
+        ("goal", false),
+        ("exhausted", false),
+    ] {
         let root = tempfile::tempdir().unwrap();
         let directory = write_run(root.path(), 2);
         let mut writer = RunWriter::open(&directory).unwrap();

@@ -39,7 +39,7 @@ struct ClosedPart {
 impl RunWriter {
     /// Goes on with a run: takes the lock, checks the chain and that every source is there, cuts off a torn tail.
     ///
-    /// A sealed run goes on only if it ended with `budget` or `interrupted`; its seal is removed. Damage that is not a torn
+    /// A sealed run goes on only if it ended with `budget`, `interrupted` or `unreachable`; its seal is removed. Damage that is not a torn
     /// tail is named and nothing is changed.
     pub fn open(directory: &Path) -> Result<Self, LogError> {
         Self::open_run(directory, None)
@@ -175,7 +175,7 @@ fn check_seal(directory: &Path, past: &Past, pack_bytes: u64) -> Result<bool, Lo
         return Err(mismatch("the files are not those that were sealed".to_owned()));
     }
     match past.closed.as_deref() {
-        Some("budget" | "interrupted") => Ok(true),
+        Some("budget" | "interrupted" | "unreachable") => Ok(true),
         reason => Err(LogError::Sealed {
             directory: directory.to_owned(),
             reason: reason.unwrap_or("no `closed` entry").to_owned(),
