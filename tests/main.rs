@@ -7,6 +7,7 @@ mod contracts;
 mod evaluate;
 mod fuzzed;
 mod isa;
+mod llm;
 mod resilience;
 mod search;
 mod siege;

@@ -38,7 +38,7 @@ const LAYERS: [&[&str]; 6] = [
 ];
 
 /// Heavy crates of other people, and who may use each.
-const OWNERS: [(&str, &[&str]); 17] = [
+const OWNERS: [(&str, &[&str]); 19] = [
     ("petgraph", &["planner"]),
     ("tera", &["skill", "brief", "report"]),
     ("plotters", &["report"]),
@@ -55,6 +55,8 @@ const OWNERS: [(&str, &[&str]); 17] = [
     ("quick-xml", &["isa-corpus"]),
     ("flate2", &["bench"]),
     ("async-openai", &["llm"]),
+    ("reqwest", &["llm"]),
+    ("rustls", &["llm"]),
     ("axum", &["serve"]),
 ];
 
