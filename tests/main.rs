@@ -8,6 +8,7 @@ mod evaluate;
 mod fuzzed;
 mod isa;
 mod llm;
+mod memory;
 mod resilience;
 mod search;
 mod siege;

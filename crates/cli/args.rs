@@ -59,8 +59,7 @@ pub(crate) enum Format {
     Jsonl,
     /// Comma-separated values; tables of `log` and `bench` only.
     Csv,
-    /// Not in this build; `log export` says what to do instead.
-    #[value(hide = true)]
+    /// Apache Parquet; `log export --output FILE` only.
     Parquet,
 }
 

@@ -81,8 +81,10 @@ pub struct EngineReport {
     pub disk_bytes_per_candidate: f64,
     /// Bytes on disk over bytes of source.
     pub disk_over_source: f64,
-    /// Peak resident memory of the process (`VmHWM`), reopening included; `None` where the system does not say.
+    /// Peak resident memory of the process (`VmHWM`) when the search ended; `None` where the system does not say.
     pub peak_rss_mib: Option<f64>,
+    /// The same after the run was opened again in the same process, on top of what the search left behind.
+    pub peak_rss_reopened_mib: Option<f64>,
     /// The same before anything was proposed.
     pub start_rss_mib: Option<f64>,
     /// Wall time to open the run again: every sum and the chain checked, every source found, and the fold into the tree.
@@ -109,6 +111,7 @@ pub fn measure_engine(
     let contract = Arc::new(contract(&options.folder)?);
     let start_rss_mib = usage::peak_rss_mib();
     let (meter, seconds) = runtime.block_on(search(options, contract, progress))?;
+    let peak_rss_mib = usage::peak_rss_mib();
     let directory = run_directory(&options.folder, &run_id()?);
     let begun = Instant::now();
     let mut past = Past::new(&config(options)?);
@@ -138,7 +141,8 @@ pub fn measure_engine(
         pack_bytes_per_candidate: disk.pack as f64 / count,
         disk_bytes_per_candidate: disk.all as f64 / count,
         disk_over_source: disk.all as f64 / (count * options.source_bytes as f64),
-        peak_rss_mib: usage::peak_rss_mib(),
+        peak_rss_mib,
+        peak_rss_reopened_mib: usage::peak_rss_mib(),
         start_rss_mib,
         resume_seconds,
         resume_seconds_per_100k_entries: resume_seconds * 1e5 / meter.entries as f64,

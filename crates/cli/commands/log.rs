@@ -38,7 +38,7 @@ pub(crate) enum Verb {
     Query(query::QueryArgs),
     /// Makes the index of all runs again from nothing.
     Reindex(query::ReindexArgs),
-    /// Writes tables as jsonl or csv, or a run as one file.
+    /// Writes tables as jsonl, csv or parquet, or a run as one file.
     Export(query::ExportArgs),
     /// Begins a new run where an old one stood.
     Fork(travel::ForkArgs),

@@ -98,9 +98,9 @@ async fn begin(
     let log_root = Path::new(&bench.config.log.dir);
     let mut writer = RunWriter::create(log_root, &run_id).map_err(CliError::log)?;
     let directory = writer.directory().to_owned();
-    let mut opened = opened(bench, &contract, &run_id, seed);
-    let memory = memory::gather(&bench.config.search.memory, log_root, &mut opened, &mut writer)?;
     let harness = Arc::new(bench.harness(contract.clone(), baseline, None)?);
+    let mut opened = opened(bench, &contract, &harness, &run_id, seed);
+    let memory = memory::gather(&bench.config.search.memory, log_root, &mut opened, &mut writer)?;
     let frozen = freeze(&harness).await?;
     let proposer = AnyProposer::new(reader, bench, &contract, memory.as_ref(), &opened);
     let mut engine = engine(global, bench, contract, (proposer, harness, writer), seed, stop);
@@ -178,7 +178,7 @@ async fn freeze(harness: &Arc<Harness>) -> Result<FrozenBaseline, CliError> {
     Ok(FrozenBaseline { name, source, plan, performance })
 }
 
-fn opened(bench: &Bench, contract: &Contract, run_id: &RunId, seed: u64) -> Opened {
+fn opened(bench: &Bench, contract: &Contract, harness: &Harness, run_id: &RunId, seed: u64) -> Opened {
     let compiler = bench.toolchain.compiler();
     let environment = BTreeMap::from([
         ("device".to_owned(), bench.host.model.clone()),
@@ -188,7 +188,8 @@ fn opened(bench: &Bench, contract: &Contract, run_id: &RunId, seed: u64) -> Open
         ("os".to_owned(), bench.host.os.clone()),
         ("compiler".to_owned(), compiler.to_string()),
         ("compiler_digest".to_owned(), compiler.digest.to_string()),
-        ("fingerprint".to_owned(), bench.toolchain.fingerprint()),
+        // The same word as in every packet: outcomes of one fingerprint compare.
+        ("fingerprint".to_owned(), harness.environment().fingerprint),
     ]);
     // A shipped contract is found by its relative folder anywhere; any other only by its whole path.
     let shipped = contract.directory.starts_with(kernsmith_op_contract::FOLDER);

@@ -18,17 +18,13 @@ const MAGIC: [u8; 4] = *b"KSB1";
 pub(crate) const HEADER_BYTES: usize = 56;
 const CHECKED_BYTES: usize = HEADER_BYTES - 4;
 
-/// Where a blob is.
+/// Where a blob is. A run has a hundred thousand of these: what else the header says is read again with the blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
     /// Offset of its header.
     pub(crate) offset: u64,
     /// Size of its zstd stream.
     pub(crate) stored_bytes: u32,
-    /// Size of the blob.
-    pub(crate) raw_bytes: u32,
-    /// Start of the digest of the zstd stream.
-    pub(crate) check: [u8; 8],
     /// Whether an entry that is durable refers to it: only then has its frame been synced for certain.
     pub(crate) referenced: bool,
 }
@@ -36,7 +32,12 @@ pub(crate) struct Slot {
 impl Slot {
     /// Offset of the first byte after the frame.
     pub(crate) fn end(&self) -> u64 {
-        self.offset + HEADER_BYTES as u64 + u64::from(self.stored_bytes)
+        self.offset + self.frame_bytes() as u64
+    }
+
+    /// Size of the whole frame.
+    pub(crate) const fn frame_bytes(&self) -> usize {
+        HEADER_BYTES + self.stored_bytes as usize
     }
 }
 
@@ -76,7 +77,7 @@ pub(crate) fn encode(
     let header_check = start_of::<4>(&buffer[start..]);
     buffer.extend_from_slice(&header_check);
     buffer.extend_from_slice(stored);
-    Slot { offset, stored_bytes: stored.len() as u32, raw_bytes, check, referenced: false }
+    Slot { offset, stored_bytes: stored.len() as u32, referenced: false }
 }
 
 fn start_of<const N: usize>(bytes: &[u8]) -> [u8; N] {
@@ -92,18 +93,25 @@ fn field<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
     value
 }
 
-fn decode_header(header: &[u8; HEADER_BYTES], offset: u64) -> Option<(Digest, Slot)> {
+/// What a header says of its frame.
+struct Header {
+    digest: Digest,
+    stored_bytes: u32,
+    raw_bytes: u32,
+    /// Start of the digest of the zstd stream.
+    check: [u8; 8],
+}
+
+fn decode_header(header: &[u8; HEADER_BYTES]) -> Option<Header> {
     if header[..4] != MAGIC || start_of::<4>(&header[..CHECKED_BYTES]) != field::<4>(header, CHECKED_BYTES) {
         return None;
     }
-    let slot = Slot {
-        offset,
+    Some(Header {
         stored_bytes: u32::from_le_bytes(field(header, 4)),
         raw_bytes: u32::from_le_bytes(field(header, 8)),
         check: field(header, 12),
-        referenced: false,
-    };
-    Some((Digest::from_bytes(field(header, 20)), slot))
+        digest: Digest::from_bytes(field(header, 20)),
+    })
 }
 
 /// Reads all headers; `each` sees every frame, also one that a later frame of the same digest replaces.
@@ -141,7 +149,8 @@ fn header_at(file: &File, offset: u64, length: u64) -> io::Result<Option<(Digest
     }
     let mut header = [0; HEADER_BYTES];
     file.read_exact_at(&mut header, offset)?;
-    Ok(decode_header(&header, offset))
+    Ok(decode_header(&header)
+        .map(|header| (header.digest, Slot { offset, stored_bytes: header.stored_bytes, referenced: false })))
 }
 
 /// The next offset at which a whole header stands, or the end of the file.
@@ -186,20 +195,24 @@ fn looks_unfinished(file: &File, offset: u64, length: u64) -> io::Result<bool> {
 
 /// Reads one blob and checks it against its address; the inner error says what is wrong with the stored bytes.
 pub(crate) fn read(file: &File, digest: &Digest, slot: &Slot) -> io::Result<Result<Vec<u8>, String>> {
-    let mut stored = vec![0; slot.stored_bytes as usize];
-    file.read_exact_at(&mut stored, slot.offset + HEADER_BYTES as u64)?;
-    Ok(unpack(&stored, digest, slot))
+    let mut frame = vec![0; slot.frame_bytes()];
+    file.read_exact_at(&mut frame, slot.offset)?;
+    Ok(unpack(&frame, digest))
 }
 
-/// Checks and expands the zstd stream of a frame.
-pub(crate) fn unpack(stored: &[u8], digest: &Digest, slot: &Slot) -> Result<Vec<u8>, String> {
-    if start_of::<8>(stored) != slot.check {
-        return Err("the stored bytes do not fit the frame's header".to_owned());
+/// Checks and expands a whole frame.
+pub(crate) fn unpack(frame: &[u8], digest: &Digest) -> Result<Vec<u8>, String> {
+    let unfit = || "the stored bytes do not fit the frame's header".to_owned();
+    let (header, stored) = frame.split_first_chunk::<HEADER_BYTES>().ok_or_else(unfit)?;
+    let header = decode_header(header).ok_or_else(unfit)?;
+    if start_of::<8>(stored) != header.check {
+        return Err(unfit());
     }
-    if slot.raw_bytes as usize > MAX_BLOB_BYTES {
-        return Err(format!("the frame claims {} bytes", slot.raw_bytes));
+    if header.raw_bytes as usize > MAX_BLOB_BYTES {
+        return Err(format!("the frame claims {} bytes", header.raw_bytes));
     }
-    let blob = zstd::bulk::decompress(stored, slot.raw_bytes as usize).map_err(|error| error.to_string())?;
+    let blob =
+        zstd::bulk::decompress(stored, header.raw_bytes as usize).map_err(|error| error.to_string())?;
     if Digest::of(&blob) != *digest {
         return Err("the content does not fit its digest".to_owned());
     }

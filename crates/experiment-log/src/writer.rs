@@ -257,8 +257,8 @@ impl RunWriter {
     fn stored(&self, digest: &Digest, slot: &Slot) -> Result<Vec<u8>, LogError> {
         let path = self.path(PACK_FILE);
         let checked = if slot.offset >= self.pack_bytes {
-            let start = (slot.offset - self.pack_bytes) as usize + pack::HEADER_BYTES;
-            pack::unpack(&self.pending[start..start + slot.stored_bytes as usize], digest, slot)
+            let start = (slot.offset - self.pack_bytes) as usize;
+            pack::unpack(&self.pending[start..start + slot.frame_bytes()], digest)
         } else {
             pack::read(&self.pack, digest, slot).map_err(LogError::io("read", &path))?
         };

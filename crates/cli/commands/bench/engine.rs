@@ -85,7 +85,15 @@ fn human(report: &EngineReport) {
         ),
     );
     let mib = |value: Option<f64>| value.map_or_else(|| "unknown".to_owned(), |mib| format!("{mib:.1} MiB"));
-    row("peak memory", format!("{} ({} at the start)", mib(report.peak_rss_mib), mib(report.start_rss_mib)));
+    row(
+        "peak memory",
+        format!(
+            "{} ({} at the start, {} with the run opened again)",
+            mib(report.peak_rss_mib),
+            mib(report.start_rss_mib),
+            mib(report.peak_rss_reopened_mib)
+        ),
+    );
     row(
         "open again and fold",
         format!(

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use kernsmith_experiment_log::{Index, RowObject, RunReader, Table, list, write_bundle};
+use kernsmith_experiment_log::{Index, RowObject, RunReader, Table, list, write_bundle, write_parquet};
 use serde_json::json;
 
-use super::table::{csv_line, csv_row, no_parquet, print, text};
+use super::table::{csv_line, csv_row, print, text};
 use crate::args::{Format, Global};
 use crate::console::{data, note};
 use crate::error::{Answer, CliError};
@@ -86,7 +86,7 @@ pub(super) fn export(global: &Global, args: &ExportArgs) -> Answer {
     let format = match global.format {
         // A table for people is no file for a machine: lines of JSON are the default here.
         Format::Human => Format::Jsonl,
-        Format::Parquet => return Err(no_parquet()),
+        Format::Parquet => return parquet(global, args, directory.as_deref()),
         other => other,
     };
     if let Some(output) = &args.output {
@@ -108,17 +108,25 @@ pub(super) fn export(global: &Global, args: &ExportArgs) -> Answer {
     Ok(Exit::Done)
 }
 
-type Sink<'a> = dyn FnMut(&str) -> bool + 'a;
+/// A table as one Parquet file, which is no text for a terminal.
+fn parquet(global: &Global, args: &ExportArgs, run: Option<&Path>) -> Answer {
+    let Some(output) = &args.output else {
+        return Err(CliError::usage("a Parquet file is binary: name it with `--output FILE`"));
+    };
+    let table = fresh(global)?.query(&select(args, run)?).map_err(asked)?;
+    let failed =
+        |error: std::io::Error| CliError::usage(format!("cannot write {}: {error}", output.display()));
+    let mut file = BufWriter::new(File::create(output).map_err(failed)?);
+    write_parquet(&table, &mut file).and_then(|()| file.flush()).map_err(failed)?;
+    Ok(Exit::Done)
+}
 
-fn rows(
-    global: &Global,
-    args: &ExportArgs,
-    run: Option<&Path>,
-    format: Format,
-    sink: &mut Sink<'_>,
-) -> Result<(), CliError> {
+/// The question that an export asks.
+fn select(args: &ExportArgs, run: Option<&Path>) -> Result<String, CliError> {
     if args.table == "log" {
-        return entries(global, run, format, sink);
+        return Err(CliError::usage(
+            "entries in full are lines of JSON: use `--format jsonl`, or another `--table`",
+        ));
     }
     let known = kernsmith_experiment_log::VIEWS.iter().any(|view| *view == format!("v_{}", args.table));
     if !known || args.table == "sources" {
@@ -128,7 +136,22 @@ fn rows(
     let only = run
         .and_then(Path::file_name)
         .map(|name| format!(" WHERE run = '{}'", name.to_string_lossy().replace('\'', "''")));
-    let sql = format!("SELECT * FROM v_{}{}", args.table, only.unwrap_or_default());
+    Ok(format!("SELECT * FROM v_{}{}", args.table, only.unwrap_or_default()))
+}
+
+type Sink<'a> = dyn FnMut(&str) -> bool + 'a;
+
+fn rows(
+    global: &Global,
+    args: &ExportArgs,
+    run: Option<&Path>,
+    format: Format,
+    sink: &mut Sink<'_>,
+) -> Result<(), CliError> {
+    if args.table == "log" && format == Format::Jsonl {
+        return entries(global, run, sink);
+    }
+    let sql = select(args, run)?;
     let index = fresh(global)?;
     if format == Format::Json {
         let table: Table = index.query(&sql).map_err(asked)?;
@@ -155,12 +178,7 @@ fn rows(
 }
 
 /// The entries themselves, each with its run's name.
-fn entries(global: &Global, run: Option<&Path>, format: Format, sink: &mut Sink<'_>) -> Result<(), CliError> {
-    if format != Format::Jsonl {
-        return Err(CliError::usage(
-            "entries in full are lines of JSON: use `--format jsonl`, or another `--table`",
-        ));
-    }
+fn entries(global: &Global, run: Option<&Path>, sink: &mut Sink<'_>) -> Result<(), CliError> {
     let directories = match run {
         Some(run) => vec![run.to_owned()],
         None => list(&session::log_root(global)?)

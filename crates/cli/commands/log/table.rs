@@ -65,12 +65,9 @@ pub(super) fn csv_line<'a>(cells: impl Iterator<Item = &'a str>) -> String {
     cells.map(quoted).collect::<Vec<_>>().join(",")
 }
 
-/// Why there is no Parquet, and what to do.
-pub(super) fn no_parquet() -> CliError {
-    CliError::usage(
-        "this build writes no Parquet: its library would take longer to compile than the rest of the log; export csv and \
-         convert it, for example with `duckdb -c \"COPY (FROM 'x.csv') TO 'x.parquet'\"`",
-    )
+/// A Parquet file is no text.
+fn no_parquet() -> CliError {
+    CliError::usage("a Parquet file is written by `kernsmith log export --format parquet --output FILE`")
 }
 
 /// JSON on one line.
