@@ -2,7 +2,7 @@
 //!
 //! What is measured is everything that Kernsmith itself does for a candidate: selection, brief, addresses, compression, the
 //! chained log with its syncs, and the fold into the tree. Nothing is built and nothing is judged: sources are pseudo-random
-//! identifiers in the shape of C++, verdicts come from their digests. `docs/bench.md` says how each number is defined.
+//! identifiers in the shape of C++, verdicts come from their digests. `docs/bench-engine.md` says how each number is defined.
 
 mod null;
 mod text;
