@@ -150,9 +150,9 @@ fn a_fork_and_an_imported_run_go_on(place: &Place) {
 
 fn forgotten_when_the_contract_changes(place: &Place) {
     place.run(&["log", "dead-ends", "--write", "learned"]).expect(0);
-    let path = place.path("op-contracts/softsign_f32/README.md");
+    let path = place.path("op-contracts/softsign_f32/contract.toml");
     let text = std::fs::read_to_string(&path).expect("the scaffold");
-    std::fs::write(&path, text + "\nA remark.\n").expect("written");
+    std::fs::write(&path, text.replace("version = 1 ", "version = 2 ")).expect("written");
     let said = search(place, "third", "1", &["--memory", "learned"]);
-    assert!(said.contains("left out") && said.contains("another contract"), "{said}");
+    assert!(said.contains("left out") && said.contains("another contract version"), "{said}");
 }
