@@ -243,7 +243,8 @@ fn the_key_is_nowhere(place: &Place, said: &Said) {
 }
 
 fn a_brief_is_what_was_sent(place: &Place, server: &Server, entries: &[Value]) {
-    let proposed = entries.iter().filter(|entry| entry["event"]["type"] == "proposed").last().expect("one");
+    let mut latest = entries.iter().rev();
+    let proposed = latest.find(|entry| entry["event"]["type"] == "proposed").expect("one");
     let name = format!("troubled#{}", proposed["seq"]);
     let shown = place.run(&["brief", &name, "--format", "json"]).expect(0).json();
     let text = model::text(&shown, "request_text");

@@ -232,11 +232,13 @@ fn charge(ledger: &Mutex<Ledger>, prompt: u64, completion: u64, how: fn(u64, u64
 }
 
 fn chat_stream(text: &str, refusal: bool, finish: &str, prompt: u64, completion: u64) -> String {
+    use std::fmt::Write as _;
     let mut stream = String::new();
     let characters: Vec<char> = text.chars().collect();
     for piece in characters.chunks(97) {
         let piece: String = piece.iter().collect();
-        stream.push_str(&format!("data: {}\n\n", json!({"choices": [{"delta": {"content": piece}}]})));
+        let event = json!({"choices": [{"delta": {"content": piece}}]});
+        let _ = write!(stream, "data: {event}\n\n");
     }
     let last = if refusal { json!({"refusal": "I will not."}) } else { json!({}) };
     let events = [
@@ -244,7 +246,7 @@ fn chat_stream(text: &str, refusal: bool, finish: &str, prompt: u64, completion:
         json!({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": completion}}),
     ];
     for event in events {
-        stream.push_str(&format!("data: {event}\n\n"));
+        let _ = write!(stream, "data: {event}\n\n");
     }
     stream + "data: [DONE]\n\n"
 }

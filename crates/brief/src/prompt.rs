@@ -64,7 +64,7 @@ pub fn prompt(question: &Question<'_>, budget: u64) -> Prompt {
     };
     let write = |part: &str| render(template, part, &context);
     let drafts = parts.iter().map(|(name, rank)| Draft::new(name, *rank, &write(name)));
-    cut(write("role"), drafts.collect(), budget)
+    cut(&write("role"), drafts.collect(), budget)
 }
 
 /// A part that may still lose items.
@@ -86,10 +86,10 @@ impl Draft {
     }
 }
 
-fn cut(role: String, mut drafts: Vec<Draft>, budget: u64) -> Prompt {
+fn cut(role: &str, mut drafts: Vec<Draft>, budget: u64) -> Prompt {
     loop {
         let sections = drafts.iter().map(Draft::section).collect();
-        let prompt = Prompt { role: role.clone(), sections };
+        let prompt = Prompt { role: role.to_owned(), sections };
         if prompt.tokens() <= budget {
             return prompt;
         }

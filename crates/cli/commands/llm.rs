@@ -14,10 +14,10 @@ use crate::session::{self, proposer};
 pub(crate) enum Verb {
     /// Ask an endpoint a few small questions and say what it supports; costs a few hundred tokens.
     Check {
-        /// Address of an OpenAI-compatible server, up to and including the version [default: llm.base_url].
+        /// Address of an OpenAI-compatible server, up to and including the version [default: `llm.base_url`].
         #[arg(long, value_name = "URL")]
         base_url: Option<String>,
-        /// The model [default: the first of llm.models].
+        /// The model [default: the first of `llm.models`].
         #[arg(long, value_name = "NAME")]
         model: Option<String>,
     },

@@ -91,6 +91,7 @@ pub(crate) fn key(config: &kernsmith_search_config::LlmConfig) -> Result<ApiKey,
 }
 
 /// A setting that cannot be used: the user's to mend.
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to `map_err`")]
 pub(crate) fn bad_setting(error: LlmError) -> CliError {
     CliError::bad_input_message(error.to_string())
 }

@@ -103,7 +103,7 @@ and `problems` (a list of defects, each with the line; empty for `build`).";
 
 pub(crate) fn code_schema() -> Value {
     let text = json!({"type": ["string", "null"]});
-    object(json!({
+    object(&json!({
         "rationale": {"type": "string"}, "predicted": prediction(false), "plan": text, "source": text, "patch": text,
     }))
 }
@@ -111,23 +111,23 @@ pub(crate) fn code_schema() -> Value {
 pub(crate) fn edits_schema() -> Value {
     let word = json!({"type": ["string", "null"]});
     let list = json!({"type": ["array", "null"], "items": {"type": "string"}});
-    let edit = object(json!({
+    let edit = object(&json!({
         "op": {"type": "string", "enum": ["insert", "update", "prune"]}, "rationale": {"type": "string"},
         "parent": word, "node": word, "kind": word, "title": word, "axes": list, "predicted": prediction(true),
         "difficulty": {"type": ["integer", "null"]}, "expected_instructions": list,
     }));
-    object(json!({"edits": {"type": "array", "items": edit}}))
+    object(&json!({"edits": {"type": "array", "items": edit}}))
 }
 
 pub(crate) fn review_schema() -> Value {
-    object(json!({
+    object(&json!({
         "verdict": {"type": "string", "enum": ["build", "revise"]},
         "problems": {"type": "array", "items": {"type": "string"}},
     }))
 }
 
 /// Strict mode wants every field required and no others.
-fn object(properties: Value) -> Value {
+fn object(properties: &Value) -> Value {
     let required: Vec<String> =
         properties.as_object().into_iter().flat_map(|map| map.keys().cloned()).collect();
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
@@ -135,7 +135,7 @@ fn object(properties: Value) -> Value {
 
 fn prediction(may_be_null: bool) -> Value {
     let number = json!({"type": "number"});
-    let mut schema = object(json!({"ratio": number, "low": number, "high": number}));
+    let mut schema = object(&json!({"ratio": number, "low": number, "high": number}));
     if may_be_null {
         schema["type"] = json!(["object", "null"]);
     }

@@ -51,6 +51,7 @@ pub struct Ask {
 
 /// What a server has been found not to understand; such fields are left out from then on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one feature, given up by itself")]
 pub struct Dialect {
     /// No JSON schemas.
     pub no_schema: bool,
@@ -95,7 +96,7 @@ impl Ask {
         let mut parts = vec![self.model.clone(), self.system.clone()];
         parts.extend(self.turns.iter().map(|(speaker, text)| format!("{speaker:?}:{text}")));
         parts.push(self.schema.as_ref().map_or_else(String::new, |(name, _)| (*name).to_owned()));
-        Digest::of_parts(parts.iter().map(|part| part.as_bytes()))
+        Digest::of_parts(parts.iter().map(String::as_bytes))
     }
 
     /// Estimated tokens of the prompt.
@@ -105,7 +106,7 @@ impl Ask {
     }
 
     /// The request's body.
-    pub(crate) fn body(&self, api: Api, stream: bool, dialect: &Dialect) -> Value {
+    pub(crate) fn body(&self, api: Api, stream: bool, dialect: Dialect) -> Value {
         let mut body = match api {
             Api::Chat => serde_json::to_value(self.chat(stream && !dialect.no_stream, dialect)),
             Api::Responses => serde_json::to_value(self.responses(stream && !dialect.no_stream, dialect)),
@@ -120,16 +121,16 @@ impl Ask {
         body
     }
 
-    fn temperature(&self, dialect: &Dialect) -> Option<f32> {
+    fn temperature(&self, dialect: Dialect) -> Option<f32> {
         (self.temperature >= 0.0 && !dialect.no_temperature).then_some(self.temperature as f32)
     }
 
-    fn effort(&self, dialect: &Dialect) -> Option<ReasoningEffort> {
+    fn effort(&self, dialect: Dialect) -> Option<ReasoningEffort> {
         let word = Value::String(self.effort.clone());
         if dialect.no_effort { None } else { serde_json::from_value(word).ok() }
     }
 
-    fn chat(&self, stream: bool, dialect: &Dialect) -> CreateChatCompletionRequest {
+    fn chat(&self, stream: bool, dialect: Dialect) -> CreateChatCompletionRequest {
         let system = ChatCompletionRequestSystemMessage::from(self.system.as_str());
         let mut messages = vec![ChatCompletionRequestMessage::from(system)];
         for (speaker, text) in &self.turns {
@@ -140,7 +141,7 @@ impl Ask {
         }
         let schema = self.schema.clone().filter(|_| !dialect.no_schema);
         let options = (stream && !dialect.no_stream_options)
-            .then(|| ChatCompletionStreamOptions { include_usage: Some(true), include_obfuscation: None });
+            .then_some(ChatCompletionStreamOptions { include_usage: Some(true), include_obfuscation: None });
         CreateChatCompletionRequest {
             model: self.model.clone(),
             messages,
@@ -161,7 +162,7 @@ impl Ask {
         }
     }
 
-    fn responses(&self, stream: bool, dialect: &Dialect) -> CreateResponse {
+    fn responses(&self, stream: bool, dialect: Dialect) -> CreateResponse {
         let message = |(speaker, text): &(Speaker, String)| {
             InputItem::EasyMessage(EasyInputMessage {
                 role: if *speaker == Speaker::User { Role::User } else { Role::Assistant },
@@ -213,12 +214,12 @@ mod tests {
 
     #[test]
     fn both_interfaces_say_the_same() {
-        let chat = ask().body(Api::Chat, true, &Dialect::default());
+        let chat = ask().body(Api::Chat, true, Dialect::default());
         assert_eq!(chat["messages"][2]["role"], "assistant");
         assert_eq!(chat["response_format"]["json_schema"]["name"], "answer");
         assert_eq!(chat["stream_options"]["include_usage"], true);
         assert_eq!(chat["reasoning_effort"], "low");
-        let responses = ask().body(Api::Responses, false, &Dialect::default());
+        let responses = ask().body(Api::Responses, false, Dialect::default());
         assert_eq!(responses["input"][0]["content"], "one");
         assert_eq!(responses["text"]["format"]["type"], "json_schema");
         assert_eq!(responses["reasoning"]["effort"], "low");
@@ -231,7 +232,7 @@ mod tests {
         assert!(dialect.give_up("Unsupported parameter: 'max_completion_tokens'"));
         assert!(dialect.give_up("response_format is not supported"));
         assert!(!dialect.give_up("something else is wrong"));
-        let body = ask().body(Api::Chat, false, &dialect);
+        let body = ask().body(Api::Chat, false, dialect);
         assert_eq!(body["max_tokens"], 100);
         assert!(body.get("max_completion_tokens").is_none() && body.get("response_format").is_none());
     }

@@ -1,7 +1,7 @@
 //! Which model is asked, and in which way: more often what earned more for its price.
 //!
 //! Upper confidence bounds (Auer, Cesa-Bianchi and Fischer, Machine Learning 47, 2002) over the mean reward, damped by the
-//! square root of relative cost; the idea of weighing a model's gain against its price is ShinkaEvolve's (arXiv 2509.19349).
+//! square root of relative cost; the idea of weighing a model's gain against its price is `ShinkaEvolve`'s (arXiv 2509.19349).
 
 use std::collections::BTreeMap;
 

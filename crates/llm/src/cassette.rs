@@ -128,8 +128,7 @@ impl Player {
         };
         let mut detail = track.detail;
         if exact.is_none() {
-            detail =
-                format!("from the cassette, recorded for another prompt. {detail}").trim_end().to_owned();
+            detail.insert_str(0, "from the cassette, recorded for another prompt. ");
         }
         let tries = track.tries;
         Called {

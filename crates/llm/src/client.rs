@@ -145,7 +145,7 @@ impl Client {
     /// One try; returns the pause before the next one where there should be one.
     async fn once(&self, ask: &Ask, deadline: Instant, called: &mut Called) -> Option<Duration> {
         let dialect = self.dialect();
-        let body = ask.body(self.endpoint.api, self.endpoint.stream, &dialect);
+        let body = ask.body(self.endpoint.api, self.endpoint.stream, dialect);
         called.body = body.to_string().into_bytes();
         let began = Instant::now();
         let mut tried = match timeout_at(deadline, self.send(&called.body, ask)).await {
@@ -249,32 +249,28 @@ impl Client {
         let (mut events, mut reply, mut received) = (Events::default(), Reply::default(), 0);
         loop {
             let piece = match tokio::time::timeout(self.endpoint.idle, response.chunk()).await {
-                Err(_) => return Tried::cut(CallClass::SlowStream, self.silence(), received),
-                Ok(Err(error)) => return Tried::cut(CallClass::Reset, causes(&error), received),
+                Err(_) => return Tried::cut(CallClass::SlowStream, &self.silence(), received),
+                Ok(Err(error)) => return Tried::cut(CallClass::Reset, &causes(&error), received),
                 Ok(Ok(piece)) => piece,
             };
             let Some(piece) = piece else { break };
             received += piece.len();
             if received > MAX_BODY_BYTES {
-                return Tried::cut(
-                    CallClass::ProtocolViolation,
-                    "the answer never ends".to_owned(),
-                    received,
-                );
+                return Tried::cut(CallClass::ProtocolViolation, "the answer never ends", received);
             }
             for data in events.take(&piece) {
                 if data == "[DONE]" {
                     continue;
                 }
                 if let Err(problem) = reply.event(self.endpoint.api, &data) {
-                    return Tried::cut(CallClass::ProtocolViolation, problem, received);
+                    return Tried::cut(CallClass::ProtocolViolation, &problem, received);
                 }
             }
         }
         if reply.is_finished() {
             Tried::answered(reply, received)
         } else {
-            Tried::cut(CallClass::Reset, "the stream ended in the middle".to_owned(), received)
+            Tried::cut(CallClass::Reset, "the stream ended in the middle", received)
         }
     }
 
@@ -283,13 +279,13 @@ impl Client {
         let mut body = Vec::new();
         loop {
             match tokio::time::timeout(self.endpoint.idle, response.chunk()).await {
-                Err(_) => return Err(Tried::cut(CallClass::SlowStream, self.silence(), body.len())),
-                Ok(Err(error)) => return Err(Tried::cut(CallClass::Reset, causes(&error), body.len())),
+                Err(_) => return Err(Tried::cut(CallClass::SlowStream, &self.silence(), body.len())),
+                Ok(Err(error)) => return Err(Tried::cut(CallClass::Reset, &causes(&error), body.len())),
                 Ok(Ok(None)) => return Ok(body),
                 Ok(Ok(Some(piece))) => body.extend_from_slice(&piece),
             }
             if body.len() > MAX_BODY_BYTES {
-                let detail = "the answer never ends".to_owned();
+                let detail = "the answer never ends";
                 return Err(Tried::cut(CallClass::ProtocolViolation, detail, body.len()));
             }
         }
@@ -313,8 +309,8 @@ impl Tried {
         }
     }
 
-    fn cut(class: CallClass, detail: String, received_bytes: usize) -> Self {
-        Self { received_bytes, ..Self::failed(class, &detail, true) }
+    fn cut(class: CallClass, detail: &str, received_bytes: usize) -> Self {
+        Self { received_bytes, ..Self::failed(class, detail, true) }
     }
 
     fn broken(error: &reqwest::Error) -> Self {

@@ -347,7 +347,7 @@ fn ground(brief: &Brief, kind: &str) -> Ground {
         CodeKind::Fresh => (None, None),
         CodeKind::Debug => (brief.failures.iter().find(readable), None),
         CodeKind::Improve => (elites.next().or(brief.champion.as_ref()), None),
-        CodeKind::Contrast => (elites.next(), elites.last()),
+        CodeKind::Contrast => (elites.next(), elites.next_back()),
         CodeKind::Crossover => (elites.next(), elites.next()),
     };
     let (base, other) = (base.map(|attempt| attempt.proposal), other.map(|attempt| attempt.proposal));

@@ -82,13 +82,11 @@ impl Exec {
         let answered =
             tokio::time::timeout(self.timeout, async { tokio::join!(feed, child.wait_with_output()).1 })
                 .await;
-        let output = match answered {
-            Ok(output) => output.map_err(|error| fault(error.to_string()))?,
-            Err(_) => {
-                end_group(group);
-                return Ok(Err(format!("no answer within {:.0} s", self.timeout.as_secs_f64())));
-            }
+        let Ok(output) = answered else {
+            end_group(group);
+            return Ok(Err(format!("no answer within {:.0} s", self.timeout.as_secs_f64())));
         };
+        let output = output.map_err(|error| fault(error.to_string()))?;
         let stderr: String = String::from_utf8_lossy(&output.stderr).chars().take(MAX_STDERR_BYTES).collect();
         if !output.status.success() {
             return Ok(Err(format!("{}: {}", output.status, stderr.trim())));

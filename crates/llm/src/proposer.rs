@@ -108,7 +108,7 @@ impl Llm {
                     kept.map(|()| called)
                 }
                 Line::Replay(player) => {
-                    let body = ask.body(crate::ask::Api::Chat, false, &crate::ask::Dialect::default());
+                    let body = ask.body(crate::ask::Api::Chat, false, crate::ask::Dialect::default());
                     Ok(player.play(ask.key(), role, &purpose, body.to_string().into_bytes()))
                 }
             };
@@ -248,25 +248,23 @@ impl Propose for Llm {
     /// All briefs are worked on at once; as soon as anything is settled or paid, the engine hears of it.
     async fn propose_all(&mut self, briefs: &mut [Brief]) -> Result<Vec<Answer<Proposal>>, LlmError> {
         let mut answers = Vec::with_capacity(briefs.len());
-        let mut waiting = Vec::new();
-        for (index, brief) in briefs.iter().enumerate() {
+        let mut waiting = 0;
+        for brief in briefs.iter() {
             answers.push(match self.code_step(brief) {
                 Step::Done(proposal) => Answer::Ready(proposal),
                 Step::Failed(problem) => Answer::Missed(problem),
                 Step::Ask(pending) => {
-                    let place = pending.place.clone();
                     self.start(*pending);
-                    match &self.spent {
-                        Some(reason) => Answer::Missed(reason.clone()),
-                        None => {
-                            waiting.push((index, place));
-                            Answer::Noted(Vec::new())
-                        }
+                    if let Some(reason) = &self.spent {
+                        Answer::Missed(reason.clone())
+                    } else {
+                        waiting += 1;
+                        Answer::Noted(Vec::new())
                     }
                 }
             });
         }
-        if waiting.len() < briefs.len() || waiting.is_empty() {
+        if waiting < briefs.len() || waiting == 0 {
             return Ok(answers);
         }
         let note = self.next_note().await?;
@@ -293,7 +291,7 @@ impl Propose for Llm {
         self.tasks = JoinSet::new();
         let flying = std::mem::take(&mut self.flying);
         let given_up = |pending: &Pending| {
-            let body = pending.ask.body(crate::ask::Api::Chat, false, &crate::ask::Dialect::default());
+            let body = pending.ask.body(crate::ask::Api::Chat, false, crate::ask::Dialect::default());
             let called = Called {
                 class: CallClass::Abandoned,
                 detail: "the search ended first".to_owned(),
