@@ -31,15 +31,23 @@ enum Node {
 }
 
 impl Forest {
-    /// Grows `trees` trees over rows of equal length.
-    pub(crate) fn grow(rows: &[Vec<f64>], targets: &[f64], trees: usize, random: &mut ChaCha12Rng) -> Self {
-        let grow = |_| {
+    /// Grows `trees` trees over rows of equal length; every cut looks at `looks` random features.
+    pub(crate) fn grow(
+        rows: &[&[f64]],
+        targets: &[f64],
+        trees: usize,
+        looks: usize,
+        random: &mut ChaCha12Rng,
+    ) -> Self {
+        let mut features: Vec<usize> = (0..rows.first().map_or(0, |row| row.len())).collect();
+        let mut members: Vec<usize> = (0..rows.len()).collect();
+        let mut grow = |_| {
             let mut nodes = Vec::new();
-            let mut members: Vec<usize> = (0..rows.len()).collect();
-            split(rows, targets, &mut members, &mut nodes, random);
+            let mut sample = Sample { rows, targets, looks, features: &mut features };
+            sample.split(&mut members, &mut nodes, random);
             nodes
         };
-        Self { trees: (0..trees).map(grow).collect() }
+        Self { trees: (0..trees).map(&mut grow).collect() }
     }
 
     /// Mean and standard deviation over the trees.
@@ -69,66 +77,79 @@ fn value(tree: &[Node], row: &[f64]) -> f64 {
     }
 }
 
-fn split(
-    rows: &[Vec<f64>],
-    targets: &[f64],
-    members: &mut [usize],
-    nodes: &mut Vec<Node>,
-    random: &mut ChaCha12Rng,
-) -> usize {
-    let at = nodes.len();
-    let mean = members.iter().map(|&member| targets[member]).sum::<f64>() / members.len().max(1) as f64;
-    nodes.push(Node::Leaf { mean });
-    if members.len() <= MAX_LEAF {
-        return at;
-    }
-    let Some((feature, threshold)) = best_cut(rows, targets, members, random) else { return at };
-    members.sort_unstable_by(|a, b| rows[*a][feature].total_cmp(&rows[*b][feature]).then(a.cmp(b)));
-    let border = members.partition_point(|&member| rows[member][feature] <= threshold);
-    let (low, high) = members.split_at_mut(border);
-    let left = split(rows, targets, low, nodes, random);
-    let right = split(rows, targets, high, nodes, random);
-    nodes[at] = Node::Split { feature, threshold, left, right };
-    at
+/// What a tree is grown from.
+struct Sample<'a> {
+    rows: &'a [&'a [f64]],
+    targets: &'a [f64],
+    looks: usize,
+    /// All features, in the order in which the last cut looked at them.
+    features: &'a mut [usize],
 }
 
-/// One random cut for each feature that varies; the one with the least squared error wins.
-fn best_cut(
-    rows: &[Vec<f64>],
-    targets: &[f64],
-    members: &[usize],
-    random: &mut ChaCha12Rng,
-) -> Option<(usize, f64)> {
-    let mut best: Option<(f64, usize, f64)> = None;
-    for feature in 0..rows[members[0]].len() {
-        let values = members.iter().map(|&member| rows[member][feature]);
-        let (low, high) =
-            values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
-        if low >= high {
-            continue;
+impl Sample<'_> {
+    fn split(&mut self, members: &mut [usize], nodes: &mut Vec<Node>, random: &mut ChaCha12Rng) -> usize {
+        let at = nodes.len();
+        let sum: f64 = members.iter().map(|&member| self.targets[member]).sum();
+        nodes.push(Node::Leaf { mean: sum / members.len().max(1) as f64 });
+        if members.len() <= MAX_LEAF {
+            return at;
         }
-        let threshold = random.random_range(low..high);
-        let gain = gain(rows, targets, members, feature, threshold);
-        if best.is_none_or(|(most, _, _)| gain > most) {
-            best = Some((gain, feature, threshold));
+        let Some((feature, threshold)) = self.best_cut(members, random) else { return at };
+        let mut border = 0;
+        for place in 0..members.len() {
+            if self.rows[members[place]][feature] <= threshold {
+                members.swap(place, border);
+                border += 1;
+            }
         }
+        let (low, high) = members.split_at_mut(border);
+        let left = self.split(low, nodes, random);
+        let right = self.split(high, nodes, random);
+        nodes[at] = Node::Split { feature, threshold, left, right };
+        at
     }
-    best.map(|(_, feature, threshold)| (feature, threshold))
-}
 
-/// Squared error that a cut removes, up to a constant: sum of squares of the parts' sums over their sizes.
-fn gain(rows: &[Vec<f64>], targets: &[f64], members: &[usize], feature: usize, threshold: f64) -> f64 {
-    let (mut low, mut below, mut high, mut above) = (0.0, 0.0, 0.0, 0.0);
-    for &member in members {
-        if rows[member][feature] <= threshold {
-            low += targets[member];
-            below += 1.0;
-        } else {
-            high += targets[member];
-            above += 1.0;
+    /// One random cut for each of some features that vary; the one with the least squared error wins.
+    fn best_cut(&mut self, members: &[usize], random: &mut ChaCha12Rng) -> Option<(usize, f64)> {
+        let mut best: Option<(f64, usize, f64)> = None;
+        let mut left = self.looks;
+        for place in 0..self.features.len() {
+            let other = random.random_range(place..self.features.len());
+            self.features.swap(place, other);
+            let feature = self.features[place];
+            let values = members.iter().map(|&member| self.rows[member][feature]);
+            let (low, high) =
+                values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
+            if low >= high {
+                continue;
+            }
+            let threshold = random.random_range(low..high);
+            let gain = self.gain(members, feature, threshold);
+            if best.is_none_or(|(most, _, _)| gain > most) {
+                best = Some((gain, feature, threshold));
+            }
+            left -= 1;
+            if left == 0 {
+                break;
+            }
         }
+        best.map(|(_, feature, threshold)| (feature, threshold))
     }
-    if below == 0.0 || above == 0.0 { f64::MIN } else { low * low / below + high * high / above }
+
+    /// Squared error that a cut removes, up to a constant: sum of squares of the parts' sums over their sizes.
+    fn gain(&self, members: &[usize], feature: usize, threshold: f64) -> f64 {
+        let (mut low, mut below, mut high, mut above) = (0.0, 0.0, 0.0, 0.0);
+        for &member in members {
+            if self.rows[member][feature] <= threshold {
+                low += self.targets[member];
+                below += 1.0;
+            } else {
+                high += self.targets[member];
+                above += 1.0;
+            }
+        }
+        if below == 0.0 || above == 0.0 { f64::MIN } else { low * low / below + high * high / above }
+    }
 }
 
 #[cfg(test)]
@@ -138,9 +159,10 @@ mod tests {
 
     #[test]
     fn a_step_is_learnt_and_doubt_is_between_the_samples() {
-        let rows: Vec<Vec<f64>> = (0..20).map(|index| vec![f64::from(index), 0.0]).collect();
+        let rows: Vec<[f64; 2]> = (0..20).map(|index| [f64::from(index), 0.0]).collect();
+        let rows: Vec<&[f64]> = rows.iter().map(|row| row.as_slice()).collect();
         let targets: Vec<f64> = (0..20).map(|index| if index < 10 { 0.0 } else { 5.0 }).collect();
-        let forest = Forest::grow(&rows, &targets, 50, &mut ChaCha12Rng::seed_from_u64(1));
+        let forest = Forest::grow(&rows, &targets, 50, 2, &mut ChaCha12Rng::seed_from_u64(1));
         assert!(forest.predict(&[2.0, 0.0]).0 < 0.2);
         assert!(forest.predict(&[17.0, 0.0]).0 > 4.8);
         assert!(forest.predict(&[9.5, 0.0]).1 > forest.predict(&[17.0, 0.0]).1);
@@ -148,8 +170,8 @@ mod tests {
 
     #[test]
     fn constant_data_give_a_constant() {
-        let rows = vec![vec![1.0]; 5];
-        let forest = Forest::grow(&rows, &[2.0; 5], 5, &mut ChaCha12Rng::seed_from_u64(1));
+        let rows: [&[f64]; 5] = [&[1.0]; 5];
+        let forest = Forest::grow(&rows, &[2.0; 5], 5, 1, &mut ChaCha12Rng::seed_from_u64(1));
         assert_eq!(forest.predict(&[9.0]), (2.0, 0.0));
     }
 }

@@ -5,7 +5,7 @@ use crate::space::{Space, Values};
 /// Turns points into rows of numbers within 0..=1.
 #[derive(Debug, Clone)]
 pub(crate) struct Features {
-    /// Dimensions with a choice: place and coordinate of each value.
+    /// Coordinates of each value of a dimension with a choice; a dimension may have more than one.
     singles: Vec<(usize, Vec<f64>)>,
     /// Words of categorical dimensions with more than two of them: place and word.
     words: Vec<(usize, u16)>,
@@ -35,6 +35,8 @@ impl Features {
                 Values::Ordered(values) if values.iter().all(|value| *value > 0.0) => {
                     let logarithms: Vec<f64> = values.iter().map(|value| value.log2()).collect();
                     features.singles.push((place, scaled(&logarithms, range(&logarithms))));
+                    let twos = powers_of_two(values).filter(|twos| *twos != logarithms);
+                    features.singles.extend(twos.map(|twos| (place, scaled(&twos, range(&twos)))));
                     if values.len() > 2 {
                         sizes.push((place, logarithms));
                     }
@@ -53,7 +55,8 @@ impl Features {
         features
     }
 
-    /// One number a dimension, one for each word of a longer categorical one, one for each pair of sizes.
+    /// One number a dimension (two where sizes are not all powers of two), one for each word of a longer categorical one, one
+    /// for each pair of sizes.
     pub(crate) fn row(&self, point: &[u16]) -> Vec<f64> {
         let at = |place: usize| usize::from(point[place]);
         let singles = self.singles.iter().map(|(place, coordinates)| coordinates[at(*place)]);
@@ -62,6 +65,13 @@ impl Features {
             self.pairs.iter().map(|Pair { places, parts }| parts.0[at(places.0)] + parts.1[at(places.1)]);
         singles.chain(words).chain(pairs).collect()
     }
+}
+
+/// How often each value can be halved, where all are whole: what matters to lines, vectors and warps is not so much how large
+/// a size is as whether they divide it.
+fn powers_of_two(values: &[f64]) -> Option<Vec<f64>> {
+    let whole = values.iter().all(|value| value.fract() == 0.0 && *value < u64::MAX as f64);
+    whole.then(|| values.iter().map(|value| f64::from((*value as u64).trailing_zeros())).collect())
 }
 
 fn range(values: &[f64]) -> f64 {

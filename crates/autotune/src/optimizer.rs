@@ -4,7 +4,8 @@
 //! or their failure, and choices that are fixed for this step. It keeps no state; the same arguments always give the same
 //! point. `docs/planner.md` explains the mixture of operators.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -79,6 +80,8 @@ pub struct OptimizerOptions {
     pub crossover: f64,
     /// Share of steps that go far from everything tried.
     pub sample: f64,
+    /// Share of the features that a cut of a tree looks at.
+    pub looks: f64,
 }
 
 impl Default for OptimizerOptions {
@@ -90,6 +93,7 @@ impl Default for OptimizerOptions {
             mutate: 0.05,
             crossover: 0.02,
             sample: 0.03,
+            looks: 1.0 / 3.0,
         }
     }
 }
@@ -118,13 +122,17 @@ pub struct Optimizer {
     space: Space,
     features: Features,
     options: OptimizerOptions,
+    /// The rows of listed points, made once.
+    rows: HashMap<Point, Vec<f64>>,
 }
 
 impl Optimizer {
     /// An optimizer of a space.
     pub fn new(space: Space, options: OptimizerOptions) -> Self {
         let features = Features::new(&space);
-        Self { space, features, options }
+        let listed = space.listed().unwrap_or_default().iter();
+        let rows = listed.map(|point| (point.clone(), features.row(point))).collect();
+        Self { space, features, options, rows }
     }
 
     /// The space.
@@ -236,21 +244,28 @@ impl Optimizer {
 
     /// The free point with the most expected improvement.
     fn model(&self, request: &Request<'_>, passed: &[usize], random: &mut ChaCha12Rng) -> Option<Suggestion> {
-        let pool = self.pool(request, passed, random);
-        let (rows, targets) = self.training(request.history);
+        let targets = Self::targets(request.history);
         let best = targets.iter().copied().fold(f64::MIN, f64::max);
-        let forest = Forest::grow(&rows, &targets, self.options.trees, random);
-        let mut chosen: Option<(f64, Point, (f64, f64))> = None;
-        for point in pool {
-            let (mean, deviation) = forest.predict(&self.features.row(&point));
-            let worth = expected_improvement(mean, deviation, best);
-            if chosen.as_ref().is_none_or(|(most, _, _)| worth > *most) {
-                chosen = Some((worth, point, (mean, deviation)));
-            }
-        }
-        let (_, point, expected) = chosen?;
+        let seen: Vec<Cow<'_, [f64]>> = request.history.iter().map(|seen| self.row(&seen.point)).collect();
+        let rows: Vec<&[f64]> = seen.iter().map(AsRef::as_ref).collect();
+        let looks = rows.first().map_or(1, |row| (row.len() as f64 * self.options.looks).ceil() as usize);
+        let forest = Forest::grow(&rows, &targets, self.options.trees, looks, random);
+        let worth = |point: Point| {
+            let (mean, deviation) = forest.predict(&self.row(&point));
+            (expected_improvement(mean, deviation, best), point, (mean, deviation))
+        };
+        let pool = self.pool(request, passed, random).into_iter().map(worth);
+        let (_, point, expected) = pool.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
         let parents = passed.first().copied().into_iter().collect();
         Some(Suggestion { point, operator: Operator::Model, parents, expected: Some(expected) })
+    }
+
+    /// What the model sees of a point.
+    fn row(&self, point: &Point) -> Cow<'_, [f64]> {
+        match self.rows.get(point) {
+            Some(row) => row.into(),
+            None => self.features.row(point).into(),
+        }
     }
 
     /// Free points that the model looks at: random ones, and those around the best.
@@ -263,11 +278,10 @@ impl Optimizer {
         pool
     }
 
-    /// Rows and targets; a failure counts as the worst value seen.
-    fn training(&self, history: &[Observation]) -> (Vec<Vec<f64>>, Vec<f64>) {
+    /// Targets of the model; a failure counts as the worst value seen.
+    fn targets(history: &[Observation]) -> Vec<f64> {
         let worst = history.iter().filter_map(|seen| seen.value).fold(f64::MAX, f64::min);
-        let rows = history.iter().map(|seen| self.features.row(&seen.point)).collect();
-        (rows, history.iter().map(|seen| seen.value.unwrap_or(worst)).collect())
+        history.iter().map(|seen| seen.value.unwrap_or(worst)).collect()
     }
 }
 

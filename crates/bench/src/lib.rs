@@ -5,11 +5,16 @@
 
 mod engine;
 mod error;
+mod landscape;
 mod recorded;
+mod simulate;
+mod synthetic;
 mod t4;
 mod threads;
 
 pub use engine::{EngineOptions, EngineReport, measure_engine};
 pub use error::BenchError;
+pub use landscape::{ScoreQuality, Terrain};
 pub use recorded::{RecordedOptions, RecordedReport, SpaceRow, measure_recorded};
+pub use synthetic::{PolicyRow, SyntheticOptions, SyntheticReport, measure_synthetic};
 pub use t4::RecordedSpace;

@@ -10,12 +10,14 @@
 
 mod apply;
 mod attempt;
+mod belief;
 mod calibration;
 mod closure;
 mod counts;
 mod ledger;
 mod node;
 mod options;
+mod policy;
 mod population;
 #[cfg(test)]
 mod properties;
@@ -27,11 +29,13 @@ mod shared;
 mod testing;
 mod tree;
 mod validate;
+mod view;
 
 pub use attempt::{Attempted, Champion, Contender, Measured, Outcome};
 pub use calibration::{Calibration, CalibrationGroup, CalibrationScore};
 pub use counts::Counts;
 pub use node::{Node, Status};
-pub use options::{ClosureOptions, PlannerOptions, Policy, SelectOptions};
+pub use options::{ClosureOptions, PlannerOptions, SelectOptions};
+pub use policy::{Policy, UnknownPolicy};
 pub use tree::Tree;
 pub use validate::{EditProblem, MAX_INSERTS};

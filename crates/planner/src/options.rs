@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::Policy;
+
 /// All options of the planner.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -12,33 +14,19 @@ pub struct PlannerOptions {
     pub closure: ClosureOptions,
 }
 
-/// Which rule chooses the next node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Policy {
-    /// PUCT with max-backup over calibrated priors.
-    #[default]
-    WorldModel,
-    /// Any open node with equal chance: the yardstick for every other policy.
-    Random,
-}
-
 /// How the next node is chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SelectOptions {
     /// The rule.
     pub policy: Policy,
-    /// Weight of exploration, the `c` of PUCT.
+    /// Weight of the unknown against the known, 1 by default; `world-model` and `puct` use it.
     pub exploration: f64,
-    /// How much less likely each next rank of the prior is: rank `k` weighs `exp(-k / prior_ranks)`.
-    pub prior_ranks: f64,
 }
 
 impl Default for SelectOptions {
     fn default() -> Self {
-        Self { policy: Policy::WorldModel, exploration: 0.7, prior_ranks: 2.0 }
+        Self { policy: Policy::WorldModel, exploration: 1.0 }
     }
 }
 

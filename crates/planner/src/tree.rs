@@ -149,7 +149,7 @@ impl Tree {
     }
 
     /// All attempts in order.
-    pub fn attempts(&self) -> impl Iterator<Item = &Attempted> {
+    pub fn attempts(&self) -> impl DoubleEndedIterator<Item = &Attempted> {
         self.state.attempts.iter()
     }
 

@@ -17,6 +17,9 @@ const MANY: u64 = 1_000_000_000;
 const MEBI: u64 = 1 << 20;
 const TEBI: u64 = 1 << 40;
 
+/// The planner's policies, the default first.
+const POLICIES: &[&str] = &["world-model", "puct", "ksearch", "islands", "beam", "mcts", "random"];
+
 /// The confinement levels that a configuration can demand, weakest first; each includes the ones before it.
 const SANDBOX_LEVELS: &[&str] = &["none", "rlimits", "seccomp", "landlock", "namespaces"];
 
@@ -42,7 +45,7 @@ sections! {
         /// Candidates that are built at the same time.
         width: u32 = Whole(1, 256),
         /// How strategies are chosen.
-        policy: String = Word(&["world-model", "random"]),
+        policy: String = Word(POLICIES),
         /// Weight of the unknown against the known in the choice of a strategy.
         exploration: f64 = Number(0.0, 100.0),
         /// A screened candidate goes on to verification when it comes within this share of the champion's ratio.
