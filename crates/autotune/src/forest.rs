@@ -8,7 +8,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha12Rng;
 
 /// Samples a leaf may hold at most before it is split.
-const MAX_LEAF: usize = 2;
+const MAX_LEAF: usize = 1;
 
 /// Trees over numeric features.
 #[derive(Debug, Clone)]

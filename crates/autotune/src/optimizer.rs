@@ -113,6 +113,10 @@ impl Operator {
 
 /// Random candidates that compete when a point far from everything is wanted.
 const FAR_CANDIDATES: usize = 64;
+/// Cuts are random, so that trees keep differing however much is known, while the error of their mean falls about with the root of
+/// the number of observations: their spread counts in full up to so many, then less, but at least this share of it.
+const FULL_DOUBT: f64 = 30.0;
+const LEAST_DOUBT: f64 = 0.35;
 /// The best observations that mutation and crossover start from.
 const PARENTS: usize = 6;
 
@@ -250,9 +254,10 @@ impl Optimizer {
         let rows: Vec<&[f64]> = seen.iter().map(AsRef::as_ref).collect();
         let looks = rows.first().map_or(1, |row| (row.len() as f64 * self.options.looks).ceil() as usize);
         let forest = Forest::grow(&rows, &targets, self.options.trees, looks, random);
+        let doubt = (FULL_DOUBT / request.history.len() as f64).sqrt().clamp(LEAST_DOUBT, 1.0);
         let worth = |point: Point| {
             let (mean, deviation) = forest.predict(&self.row(&point));
-            (expected_improvement(mean, deviation, best), point, (mean, deviation))
+            (expected_improvement(mean, doubt * deviation, best), point, (mean, deviation))
         };
         let pool = self.pool(request, passed, random).into_iter().map(worth);
         let (_, point, expected) = pool.reduce(|best, next| if next.0 > best.0 { next } else { best })?;

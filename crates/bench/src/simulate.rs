@@ -79,23 +79,13 @@ impl<'a> Simulation<'a> {
                 }
                 None => {}
             }
-            if self.tree.stagnating() {
+            if self.tree.wants_paradigm() {
                 self.widen(true);
             } else if self.tree.wants_refinement() {
                 self.widen(false);
             }
         }
         regrets
-    }
-
-    /// The entries so far, as a log would hold them.
-    pub(crate) fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
-    /// The tree.
-    pub(crate) const fn tree(&self) -> &Tree {
-        &self.tree
     }
 
     fn push(&mut self, event: Event) -> Seq {
@@ -270,5 +260,57 @@ fn performance(ratio: f64) -> Performance {
         interleaved: true,
         workloads: Vec::new(),
         rivals: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::landscape::{ScoreQuality, Terrain};
+
+    /// The entries of a search as lines of a log.
+    fn lines(policy: Policy, terrain: Terrain, seed: u64) -> Vec<String> {
+        let landscape = Landscape::new(terrain, ScoreQuality::Useless, seed);
+        let mut simulation = Simulation::new(&landscape, policy, seed);
+        simulation.run(60);
+        let line = |entry: &Entry| serde_json::to_string(entry).unwrap();
+        simulation.entries.iter().map(line).collect()
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_history_byte_for_byte() {
+        for policy in Policy::ALL {
+            for terrain in Terrain::ALL {
+                assert_eq!(lines(policy, terrain, 4), lines(policy, terrain, 4), "{policy:?} {terrain:?}");
+            }
+            assert_ne!(lines(policy, Terrain::Plain, 4), lines(policy, Terrain::Plain, 5));
+        }
+    }
+
+    #[test]
+    fn the_tree_of_every_policy_is_the_fold_of_its_log() {
+        for policy in Policy::ALL {
+            let landscape = Landscape::new(Terrain::Failing, ScoreQuality::Good, 9);
+            let mut simulation = Simulation::new(&landscape, policy, 9);
+            simulation.run(80);
+            let mut fold = Tree::new(simulation.tree.options().clone());
+            for entry in &simulation.entries {
+                let line = serde_json::to_string(entry).unwrap();
+                fold.apply(&serde_json::from_str(&line).unwrap());
+            }
+            assert!(fold == simulation.tree, "{policy:?}");
+            assert_eq!(fold.warnings(), &[] as &[String]);
+            assert!(simulation.tree.counts().judged >= 80, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn regret_only_ever_falls_where_timing_is_exact() {
+        let mut landscape = Landscape::new(Terrain::Plain, ScoreQuality::Good, 2);
+        landscape.noise = 0.0;
+        let regrets = Simulation::new(&landscape, Policy::WorldModel, 2).run(120);
+        assert_eq!(regrets.len(), 120);
+        assert!(regrets.windows(2).all(|pair| pair[1] <= pair[0] + 1e-9));
+        assert!(regrets[119] < regrets[0] && regrets[119] >= 0.0);
     }
 }

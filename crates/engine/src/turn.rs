@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use kernsmith_core::event::Proposed;
-use kernsmith_core::port::{Evaluate, Propose, Record};
+use kernsmith_core::port::{Evaluate, PlanOccasion, Propose, Record};
 use kernsmith_core::{Candidate, Digest, Entry, Event, Evidence, Lane, Proposal, Seq};
+use kernsmith_planner::STALE;
 use tokio::task::JoinSet;
 
 use crate::error::EngineError;
@@ -81,6 +82,11 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
     async fn judge_all(&mut self, candidates: Vec<(Seq, Candidate)>) -> Result<(), EngineError> {
         let mut builds = JoinSet::new();
         for (seq, candidate) in candidates {
+            // Overtaken while it waited: its strategy is asked again, from the better base.
+            if let Some(stale) = self.tree.stale(seq) {
+                self.record_some(vec![repeat(seq, stale.beaten_by, STALE)]).await?;
+                continue;
+            }
             let evaluator = self.evaluator.clone();
             builds.spawn(async move { (seq, evaluator.prepare(candidate).await) });
         }
@@ -168,8 +174,10 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
 
     /// Closes what the rules close, and asks for new strategies where the frontier stagnates.
     async fn refine(&mut self) -> Result<(), EngineError> {
-        if self.tree.wants_refinement() {
-            self.widen(kernsmith_core::port::PlanOccasion::Refine).await?;
+        if self.tree.wants_paradigm() {
+            self.widen(PlanOccasion::Stagnation).await?;
+        } else if self.tree.wants_refinement() {
+            self.widen(PlanOccasion::Refine).await?;
         }
         Ok(())
     }

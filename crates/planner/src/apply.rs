@@ -5,6 +5,7 @@ use kernsmith_core::{Digest, Edit, Entry, Event, Evidence, NodeId, Seq};
 
 use crate::attempt::{Attempted, Champion, Outcome};
 use crate::node::{Node, Ranked, Status};
+use crate::stale::STALE;
 use crate::tree::Tree;
 
 /// A damaged or foreign log may be wrong everywhere; the first warnings say enough.
@@ -28,7 +29,7 @@ impl Tree {
             Event::BaselineFrozen(baseline) => self.state.baseline = Some((**baseline).clone()),
             Event::TreeEdited { author, edits } => self.edit(author, edits),
             Event::Proposed(proposed) => self.propose(entry.seq, proposed),
-            Event::Deduplicated { proposal, of, .. } => self.deduplicate(entry.seq, *proposal, *of),
+            Event::Deduplicated { proposal, of, by } => self.deduplicate(entry.seq, *proposal, *of, by),
             Event::Judged { proposal, evidence } => self.judge(entry.seq, *proposal, evidence),
             Event::Promoted { proposal, confirmation, ratio, ci_low, ci_high } => {
                 let (proposal, confirmation) = (*proposal, *confirmation);
@@ -77,6 +78,7 @@ impl Tree {
         self.state.resolved_at_edit = self.state.resolved;
         // A closure written by the engine is not an answer to a request for refinement.
         self.state.refine_due &= author == "engine";
+        self.state.paradigm_due &= author == "engine";
     }
 
     fn propose(&mut self, seq: Seq, proposed: &Proposed) {
@@ -93,7 +95,9 @@ impl Tree {
         self.state.keys.note(&proposed.key, seq);
         self.state.counts.proposed += 1;
         self.state.refine_due = false;
+        self.state.paradigm_due = false;
         let id = proposed.node;
+        self.wait(seq, proposed);
         let attempt = Attempted::new(seq, proposed, &mut self.state.common);
         self.state.attempts.insert(attempt);
         if let Some(node) = self.node_mut(id) {
@@ -105,7 +109,7 @@ impl Tree {
         self.tally(seq, true);
     }
 
-    fn deduplicate(&mut self, entry: Seq, proposal: Seq, of: Seq) {
+    fn deduplicate(&mut self, entry: Seq, proposal: Seq, of: Seq, by: &str) {
         let Some(attempt) = self.attempt(proposal).filter(|attempt| attempt.is_pending()) else {
             return self.warn(format!("{entry} deduplicates {proposal}, which does not wait for a verdict"));
         };
@@ -115,7 +119,23 @@ impl Tree {
             attempt.outcome = Outcome::Duplicate { of };
         }
         self.tally(proposal, true);
-        self.learn(entry, proposal, true);
+        if by == STALE {
+            // It was never built: the same candidate may come again, and its strategy is no worse for it.
+            self.forget(proposal);
+        } else {
+            self.state.waiting.remove(&proposal);
+            self.learn(entry, proposal, true);
+        }
+    }
+
+    /// Takes a candidate out of what was tried.
+    fn forget(&mut self, proposal: Seq) {
+        if let Some(waiting) = self.state.waiting.remove(&proposal) {
+            self.state.keys.forget(&waiting.key, proposal);
+        }
+        for tried in self.state.by_template.values_mut() {
+            tried.retain(|seq| *seq != proposal);
+        }
     }
 
     fn judge(&mut self, entry: Seq, proposal: Seq, evidence: &Evidence) {
@@ -124,6 +144,7 @@ impl Tree {
             return self.warn(format!("{entry} judges {proposal}, which was never proposed"));
         };
         let first = attempt.is_pending();
+        self.state.waiting.remove(&proposal);
         self.tally(proposal, false);
         if let Some(attempt) = self.state.attempts.get_mut(proposal) {
             attempt.judge(evidence, &mut self.state.common);

@@ -289,6 +289,7 @@ mod tests {
             }
         }
         history.pass(NodeId(3), 5.0);
+        history.pass(NodeId(5), 2.0);
         let belief = Belief::new(&history.tree);
         assert!(belief.mean[4] > belief.mean[6]);
     }

@@ -4,6 +4,7 @@ use kernsmith_core::{NodeId, NodeKind, Seq};
 
 use crate::attempt::Outcome;
 use crate::node::{Node, Status};
+use crate::remembered::MEMORY;
 use crate::tree::Tree;
 
 /// The author of closures that the engine writes when a proposer has nothing untried left.
@@ -24,6 +25,7 @@ impl Tree {
         if improved(best, &mut self.state.reference, closure.min_gain) {
             self.state.resolved_at_best = self.state.resolved;
         }
+        self.state.paradigm_due |= fresh && self.stagnates_again();
         self.state.refine_due |=
             fresh && self.state.resolved.is_multiple_of(u64::from(closure.refine_every.max(1)));
         let ahead = self.is_ahead_of_base(id);
@@ -87,11 +89,17 @@ impl Tree {
             .then(|| format!("{failed} conclusive failures and no pass"))
     }
 
-    /// A prune edit. The engine's own prunes say that nothing untried is left; anybody else's are opinions.
+    /// A prune edit. The engine's own prunes say that nothing untried is left, those of memory that nothing ever passed;
+    /// anybody else's are opinions.
     pub(crate) fn prune(&mut self, author: &str, id: NodeId, rationale: &str) {
         let subtree = self.subtree(id);
         let passed = subtree.iter().any(|node| node.accepted > 0);
-        let status = if author == ENGINE || passed { Status::Exhausted } else { Status::Pruned };
+        let status = match author {
+            _ if passed => Status::Exhausted,
+            ENGINE => Status::Exhausted,
+            MEMORY => Status::DeadEnd,
+            _ => Status::Pruned,
+        };
         self.close_below(id, status, rationale);
     }
 
@@ -116,10 +124,23 @@ impl Tree {
         self.state.refine_due
     }
 
+    /// Whether a new paradigm should be asked for: the whole frontier stagnates, and nobody was asked since the last verdict.
+    ///
+    /// It is asked for once in every `frontier_patience` verdicts without a new best.
+    pub const fn wants_paradigm(&self) -> bool {
+        self.state.paradigm_due
+    }
+
+    fn stagnates_again(&self) -> bool {
+        let since = self.state.resolved_at_best.max(self.state.resolved_at_edit);
+        let patience = u64::from(self.options.closure.frontier_patience.max(1));
+        self.state.resolved > since && (self.state.resolved - since).is_multiple_of(patience)
+    }
+
     /// Whether the whole frontier stagnates: no new best in the run for long, and no new strategies either.
     pub fn stagnating(&self) -> bool {
         let since = self.state.resolved_at_best.max(self.state.resolved_at_edit);
-        self.state.resolved - since >= u64::from(self.options.closure.frontier_patience)
+        self.state.resolved - since >= u64::from(self.options.closure.frontier_patience.max(1))
     }
 }
 

@@ -59,4 +59,11 @@ impl FirstSeen {
     pub(crate) fn find(&self, digest: &Digest) -> Option<Seq> {
         self.0.get(&Self::half(digest)).copied()
     }
+
+    /// Takes a digest out again, where that proposal was its first.
+    pub(crate) fn forget(&mut self, digest: &Digest, seq: Seq) {
+        if self.find(digest) == Some(seq) {
+            self.0.remove(&Self::half(digest));
+        }
+    }
 }

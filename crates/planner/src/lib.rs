@@ -22,9 +22,11 @@ mod population;
 #[cfg(test)]
 mod properties;
 mod query;
+mod remembered;
 mod render;
 mod select;
 mod shared;
+mod stale;
 #[cfg(test)]
 mod testing;
 mod tree;
@@ -37,5 +39,7 @@ pub use counts::Counts;
 pub use node::{Node, Status};
 pub use options::{ClosureOptions, PlannerOptions, SelectOptions};
 pub use policy::{Policy, UnknownPolicy};
+pub use remembered::{DeadChoice, MEMORY};
+pub use stale::{STALE, Stale};
 pub use tree::Tree;
 pub use validate::{EditProblem, MAX_INSERTS};

@@ -46,6 +46,8 @@ pub struct ClosureOptions {
     pub min_gain: f64,
     /// Attempts in the whole run without a new best after which the frontier counts as stagnating.
     pub frontier_patience: u32,
+    /// A waiting proposal that promised nothing is dropped when its lineage has got this much ahead of its base, as a ratio.
+    pub stale_gain: f64,
     /// A look at the tree is due whenever this many attempts have been judged.
     pub refine_every: u32,
 }
@@ -59,6 +61,7 @@ impl Default for ClosureOptions {
             family_factor: 3,
             min_gain: 1.005,
             frontier_patience: 40,
+            stale_gain: 1.1,
             refine_every: 12,
         }
     }

@@ -7,7 +7,7 @@ use kernsmith_core::{
 use proptest::prelude::*;
 
 use crate::testing::{evidence, node, performance, proposed};
-use crate::{Outcome, PlannerOptions, Tree};
+use crate::{Outcome, PlannerOptions, Policy, SelectOptions, Tree};
 
 fn opened() -> Event {
     Event::Opened(Box::new(Opened {
@@ -64,18 +64,20 @@ fn judged() -> impl Strategy<Value = Event> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let author = prop::sample::select(vec!["engine", "autotune", "user"]);
+    let author = prop::sample::select(vec!["engine", "autotune", "user", crate::MEMORY]);
     let edited = (author, prop::collection::vec(edit(), 0..5))
         .prop_map(|(author, edits)| Event::TreeEdited { author: author.to_owned(), edits });
     let proposal = (0..12u32, 0..40u64, ratio()).prop_map(|(node, number, ratio)| {
         let mut proposed = proposed(NodeId(node), number, Some("skill/t0".to_owned()));
         proposed.prediction = Some(Prediction { ratio, low: 1.0, high: 2.0 });
+        proposed.origin.parents = vec![Seq(number)];
         Event::Proposed(Box::new(proposed))
     });
-    let repeated = (0..60u64, 0..60u64).prop_map(|(proposal, of)| Event::Deduplicated {
+    let why = prop::sample::select(vec!["source", "code_object", crate::STALE]);
+    let repeated = (0..60u64, 0..60u64, why).prop_map(|(proposal, of, by)| Event::Deduplicated {
         proposal: Seq(proposal),
         of: Seq(of),
-        by: "source".to_owned(),
+        by: by.to_owned(),
     });
     let promoted = (0..60u64, ratio()).prop_map(|(proposal, ratio)| Event::Promoted {
         proposal: Seq(proposal),
@@ -115,7 +117,12 @@ fn history() -> impl Strategy<Value = Vec<Entry>> {
 }
 
 fn fold(entries: &[Entry]) -> Tree {
-    let mut tree = Tree::new(PlannerOptions::default());
+    fold_for(Policy::default(), entries)
+}
+
+fn fold_for(policy: Policy, entries: &[Entry]) -> Tree {
+    let select = SelectOptions { policy, ..SelectOptions::default() };
+    let mut tree = Tree::new(PlannerOptions { select, ..PlannerOptions::default() });
     for entry in entries {
         tree.apply(entry);
     }
@@ -153,6 +160,8 @@ fn ask_everything(tree: &Tree) {
     tree.render(300);
     tree.contender(1.0);
     tree.stagnating();
+    assert!(tree.attempts().filter_map(|attempt| tree.stale(attempt.seq)).all(|stale| stale.ratio > 0.0));
+    tree.remembered(&[]);
     tree.select_batch(4, 1);
 }
 
@@ -202,14 +211,23 @@ proptest! {
     }
 
     #[test]
-    fn selection_is_deterministic_and_open(entries in history(), ordinal in 0..9u64, seed in 0..9u64) {
-        let tree = fold(&entries);
+    fn every_policy_is_deterministic_and_chooses_what_is_open(
+        entries in absurd(),
+        policy in prop::sample::select(Policy::ALL.to_vec()),
+        ordinal in 0..9u64,
+        seed in 0..9u64,
+    ) {
+        let tree = fold_for(policy, &entries);
         let chosen = tree.select(ordinal, seed);
-        prop_assert_eq!(chosen, fold(&entries).select(ordinal, seed));
+        prop_assert_eq!(chosen, fold_for(policy, &entries).select(ordinal, seed));
         let open = tree.nodes().any(|node| node.kind != NodeKind::Root && node.status.is_open());
         prop_assert_eq!(chosen.is_some(), open);
-        if let Some(node) = chosen.and_then(|id| tree.node(id)) {
-            prop_assert!(node.status.is_open());
+        let batch = tree.select_batch(4, seed);
+        prop_assert_eq!(batch.is_empty(), !open);
+        for id in chosen.into_iter().chain(batch.iter().copied()) {
+            prop_assert!(tree.node(id).is_some_and(|node| node.status.is_open()));
         }
+        let related = |id: NodeId| tree.ancestors(id).any(|above| batch.contains(&above.id));
+        prop_assert!(!batch.iter().any(|&id| related(id)), "lineage in {:?}", batch);
     }
 }

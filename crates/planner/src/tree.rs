@@ -12,6 +12,7 @@ use crate::ledger::{Attempts, FirstSeen};
 use crate::node::{Node, Ranked};
 use crate::options::PlannerOptions;
 use crate::shared::Place;
+use crate::stale::Waiting;
 
 /// The search tree of one run, folded from its log.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub(crate) struct State {
     pub(crate) attempts: Attempts,
     pub(crate) common: Common,
     pub(crate) keys: FirstSeen,
+    /// Proposals without a judgement.
+    pub(crate) waiting: BTreeMap<Seq, Waiting>,
     pub(crate) code_objects: FirstSeen,
     /// Proposals by template, in order.
     pub(crate) by_template: BTreeMap<Place, Vec<Seq>>,
@@ -48,6 +51,7 @@ pub(crate) struct State {
     pub(crate) resolved_at_edit: u64,
     pub(crate) reference: f64,
     pub(crate) refine_due: bool,
+    pub(crate) paradigm_due: bool,
     pub(crate) warnings: Vec<String>,
 }
 

@@ -5,6 +5,7 @@
 //! [`summary`] is the machine-readable answer of a search. Both pages are filled from one [`Report`], so that they cannot
 //! disagree. `docs/report.md` describes what stands where.
 
+mod curves;
 mod number;
 mod page;
 mod plot;
@@ -15,6 +16,7 @@ mod summary;
 mod tables;
 mod view;
 
+pub use curves::Curves;
 pub use page::{ReportPaths, write};
 pub use spend::ModelSpend;
 pub use summary::{BaselineSummary, CandidateSummary, ChampionSummary, SUMMARY_SCHEMA, Summary, summary};

@@ -1,4 +1,4 @@
-//! Islands with MAP-Elites cells, after the evolutionary searches of programs (OpenEvolve, FunSearch; Mouret and Clune, arXiv
+//! Islands with MAP-Elites cells, after the evolutionary searches of programs (`OpenEvolve`, `FunSearch`; Mouret and Clune, arXiv
 //! 1504.04909): no predictions.
 //!
 //! Families are dealt out over the islands, which take turns. A cell is a node, and its elite the node's best. A parent cell is

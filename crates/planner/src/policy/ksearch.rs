@@ -17,7 +17,7 @@ const WINDOW: u32 = 5;
 const HARDEST: u8 = 4;
 
 pub(crate) fn choose(view: &View<'_>, _: &mut ChaCha12Rng) -> Option<NodeId> {
-    let latest = view.tree.attempts().next_back().and_then(|attempt| view.tree.node(attempt.node()));
+    let latest = view.tree.attempts().next_back().and_then(|attempt| view.tree.node(attempt.node));
     let goes_on = |node: &&Node| view.may_select(node) && node.since_best.max(node.since_base) < WINDOW;
     latest.filter(goes_on).or_else(|| untried(view)).or_else(|| best_tried(view)).map(|node| node.id)
 }
