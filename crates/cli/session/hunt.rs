@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use kernsmith_core::event::{BaselineFrozen, LOG_FORMAT, Opened};
 use kernsmith_core::{Plan, Record, RunId};
@@ -84,6 +85,7 @@ async fn begin(
     baseline: Option<(String, Plan)>,
     stop: StopSignal,
 ) -> Result<(Outcome, PathBuf), CliError> {
+    let began = Instant::now();
     let seed = match bench.config.search.seed {
         Seed::Fixed(seed) => seed,
         Seed::Random => fresh_seed(),
@@ -103,7 +105,7 @@ async fn begin(
     let memory = memory::gather(&bench.config.search.memory, log_root, &mut opened, &mut writer)?;
     let frozen = freeze(&harness).await?;
     let proposer = AnyProposer::new(reader, bench, &contract, memory.as_ref(), &opened);
-    let mut engine = engine(global, bench, contract, (proposer, harness, writer), seed, stop);
+    let mut engine = engine(global, bench, contract, (proposer, harness, writer), seed, stop).since(began);
     engine.begin(Genesis { opened, baseline: frozen }).await?;
     let outcome = engine.run().await?;
     engine.into_recorder().seal().map_err(CliError::log)?;
@@ -119,6 +121,7 @@ async fn go_on(
     wall_seconds: Option<f64>,
     stop: StopSignal,
 ) -> Result<(Outcome, PathBuf), CliError> {
+    let began = Instant::now();
     let reader = Reader::open(&bench, &contract)?;
     // The log is read once: while it is checked, the tree and the time used are folded from it.
     let (mut past, mut elapsed) = (Past::new(&bench.config), Elapsed::default());
@@ -138,7 +141,8 @@ async fn go_on(
     freeze(&harness).await?;
     let memory = memory::recorded(opened, &writer)?;
     let proposer = AnyProposer::new(reader, &bench, &contract, memory.as_ref(), opened);
-    let mut engine = engine(global, &bench, contract, (proposer, harness, writer), opened.seed, stop);
+    let mut engine =
+        engine(global, &bench, contract, (proposer, harness, writer), opened.seed, stop).since(began);
     if engine.reads() {
         for entry in RunReader::open(directory).and_then(|reader| reader.entries()).map_err(CliError::log)? {
             engine.recall(&entry.map_err(CliError::log)?);

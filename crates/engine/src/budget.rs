@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kernsmith_core::{Entry, Event, Evidence, Lane};
+use kernsmith_core::{Entry, Event, Evidence, Lane, Performance};
 use kernsmith_planner::Tree;
 use kernsmith_search_config::BudgetConfig;
 
@@ -56,6 +56,12 @@ impl Limit {
 const CONFIRM_SHARE: f64 = 0.2;
 /// The last confirmation's time, with room for a slower one, is kept back for the final one.
 const CONFIRM_ROOM: f64 = 1.5;
+/// Calls of the frozen baseline in a confirmation, on each workload, at least: the pairs that an interval needs, and one more.
+const CONFIRM_CALLS: f64 = 8.0;
+/// A first confirmation also builds, checks and runs the candidate.
+const EXPECTED_ROOM: f64 = 1.25;
+/// A first confirmation that takes more than this part of the wall time waits for the end.
+const EARLY_SHARE: f64 = 0.1;
 
 /// What confirmations have cost so far. A contract with a slow baseline can make one take a sixth of the budget.
 ///
@@ -67,14 +73,23 @@ pub(crate) struct ConfirmCost {
     confirmed_ms: f64,
     last_ms: f64,
     last_wall_seconds: f64,
+    /// What the baseline's calls alone take in one.
+    expected_seconds: f64,
 }
 
 impl ConfirmCost {
     /// Takes in one durable entry.
     pub(crate) fn apply(&mut self, entry: &Entry) {
-        if let Event::Judged { evidence, .. } = &entry.event {
-            self.note(evidence);
+        match &entry.event {
+            Event::Judged { evidence, .. } => self.note(evidence),
+            Event::BaselineFrozen(frozen) => self.expect(&frozen.performance),
+            _ => {}
         }
+    }
+
+    fn expect(&mut self, baseline: &Performance) {
+        let call_us: f64 = baseline.workloads.iter().map(|workload| workload.baseline_us).sum();
+        self.expected_seconds = CONFIRM_CALLS * call_us * 1e-6;
     }
 
     fn note(&mut self, evidence: &Evidence) {
@@ -91,9 +106,13 @@ impl ConfirmCost {
         self.last_wall_seconds = wall_seconds;
     }
 
-    /// Whether another confirmation keeps within its share of the time so far; the first always may.
-    pub(crate) fn affordable(&self) -> bool {
-        self.last_ms <= 0.0 || self.confirmed_ms + self.last_ms <= self.judged_ms * CONFIRM_SHARE
+    /// Whether another confirmation keeps within its share of the time so far; the first may where it is a small part of
+    /// the whole budget.
+    pub(crate) fn affordable(&self, config: &BudgetConfig) -> bool {
+        if self.last_ms <= 0.0 {
+            return config.wall_seconds <= 0.0 || self.expected_seconds <= config.wall_seconds * EARLY_SHARE;
+        }
+        self.confirmed_ms + self.last_ms <= self.judged_ms * CONFIRM_SHARE
     }
 
     /// Wall time of the last one.
@@ -103,7 +122,12 @@ impl ConfirmCost {
 
     /// Wall time to keep back for the last confirmation.
     pub(crate) const fn reserve_seconds(&self, configured: f64) -> f64 {
-        configured.max(self.last_wall_seconds * CONFIRM_ROOM)
+        let likely = if self.last_wall_seconds > 0.0 {
+            self.last_wall_seconds * CONFIRM_ROOM
+        } else {
+            self.expected_seconds * EXPECTED_ROOM
+        };
+        configured.max(likely)
     }
 }
 
@@ -115,8 +139,14 @@ pub(crate) struct BudgetClock {
 }
 
 impl BudgetClock {
-    pub(crate) fn start(seconds_before: f64) -> Self {
-        Self { started: Instant::now(), before: Duration::from_secs_f64(seconds_before.max(0.0)) }
+    /// A clock that began at `started`, on top of earlier sessions.
+    pub(crate) fn start(started: Instant, seconds_before: f64) -> Self {
+        Self { started, before: Duration::from_secs_f64(seconds_before.max(0.0)) }
+    }
+
+    /// The same clock on top of other earlier sessions.
+    pub(crate) fn after(&self, seconds_before: f64) -> Self {
+        Self::start(self.started, seconds_before)
     }
 
     pub(crate) fn wall_seconds(&self) -> f64 {
@@ -155,6 +185,10 @@ mod tests {
 
     use super::*;
 
+    fn budget(wall_seconds: f64) -> BudgetConfig {
+        BudgetConfig { wall_seconds, candidates: 0, evaluations: 0, goal_ratio: 0.0 }
+    }
+
     fn judged(lane: Lane, wall_ms: f64) -> Evidence {
         let proposal = kernsmith_core::Proposal::by_user("kernel", kernsmith_core::Plan::default());
         let candidate = kernsmith_core::Candidate::new("c_f32", &kernsmith_core::Target::host(), proposal);
@@ -166,15 +200,27 @@ mod tests {
 
     #[test]
     fn slow_confirmations_wait_for_their_share_and_keep_their_time_back() {
+        let config = budget(90.0);
         let mut cost = ConfirmCost::default();
-        assert!(cost.affordable());
+        assert!(cost.affordable(&config));
         cost.note(&judged(Lane::Confirm, 12e3));
         cost.took(12.0);
         cost.note(&judged(Lane::Screen, 48e3));
-        assert!(!cost.affordable());
+        assert!(!cost.affordable(&config));
         cost.note(&judged(Lane::Verify, 60e3));
-        assert!(cost.affordable());
+        assert!(cost.affordable(&config));
         assert!((cost.reserve_seconds(10.0) - 18.0).abs() < 1e-9);
         assert!((cost.reserve_seconds(30.0) - 30.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn behind_a_slow_baseline_even_the_first_confirmation_waits_for_the_end() {
+        let mut baseline = judged(Lane::Verify, 1.0).performance.expect("it passed");
+        baseline.workloads[0].baseline_us = 4e6;
+        let mut cost = ConfirmCost::default();
+        cost.expect(&baseline);
+        assert!(!cost.affordable(&budget(90.0)));
+        assert!(cost.affordable(&budget(3600.0)) && cost.affordable(&budget(0.0)));
+        assert!((cost.reserve_seconds(10.0) - 40.0).abs() < 1e-9);
     }
 }

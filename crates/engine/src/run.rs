@@ -1,6 +1,7 @@
 //! The search from its first plan to its last confirmation.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use kernsmith_brief::Dossier;
 use kernsmith_core::port::{Answer, Evaluate, Halt, PlanOccasion, PlanRequest, Propose, Record};
@@ -85,7 +86,7 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
     pub fn new(parts: Parts<P, E, R, O>) -> Self {
         let Parts { contract, target, proposer, evaluator, recorder, observer, config, seed, stop } = parts;
         let tree = Tree::new(crate::planner_options(&config));
-        let (clock, confirm_cost) = (BudgetClock::start(0.0), ConfirmCost::default());
+        let (clock, confirm_cost) = (BudgetClock::start(Instant::now(), 0.0), ConfirmCost::default());
         Self {
             contract,
             target,
@@ -105,10 +106,11 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
 
     /// Searches until a limit is reached, confirms the best candidate and closes the run.
     pub async fn run(&mut self) -> Result<Outcome, EngineError> {
+        let mut turned = false;
         let limit = loop {
-            if let Some(limit) =
-                self.limit(self.confirm_cost.reserve_seconds(self.config.search.final_seconds))
-            {
+            // Before anything was tried there is nothing to keep time back for.
+            let reserve = self.confirm_cost.reserve_seconds(self.config.search.final_seconds);
+            if let Some(limit) = self.limit(if turned { reserve } else { 0.0 }) {
                 break limit;
             }
             if self.tree.is_empty() {
@@ -117,6 +119,8 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
                 }
             } else if !self.turn().await? && self.widen(PlanOccasion::Stagnation).await? == Widened::No {
                 break Limit::Exhausted;
+            } else {
+                turned = true;
             }
         };
         self.confirm_contenders().await?;
@@ -156,8 +160,15 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
             })
     }
 
+    /// Counts the wall time from `began` on: measuring the baseline is part of the search.
+    #[must_use]
+    pub fn since(mut self, began: Instant) -> Self {
+        self.clock = BudgetClock::start(began, 0.0);
+        self
+    }
+
     pub(crate) fn restart_clock(&mut self, wall_seconds_before: f64) {
-        self.clock = BudgetClock::start(wall_seconds_before);
+        self.clock = self.clock.after(wall_seconds_before);
     }
 
     /// Appends events; only when they are durable does the tree learn and the observer hear of them.

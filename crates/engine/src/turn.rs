@@ -145,7 +145,7 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
             return Ok(());
         }
         self.rejudge(seq, Lane::Verify).await?;
-        let affordable = self.confirm_cost.affordable();
+        let affordable = self.confirm_cost.affordable(&self.config.budget);
         if affordable && self.tree.contender(CLEAR_LEAD).is_some_and(|contender| contender.proposal == seq) {
             self.confirm(seq).await?;
         }
