@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn a_step_is_learnt_and_doubt_is_between_the_samples() {
         let rows: Vec<[f64; 2]> = (0..20).map(|index| [f64::from(index), 0.0]).collect();
-        let rows: Vec<&[f64]> = rows.iter().map(|row| row.as_slice()).collect();
+        let rows: Vec<&[f64]> = rows.iter().map(<[f64; 2]>::as_slice).collect();
         let targets: Vec<f64> = (0..20).map(|index| if index < 10 { 0.0 } else { 5.0 }).collect();
         let forest = Forest::grow(&rows, &targets, 50, 2, &mut ChaCha12Rng::seed_from_u64(1));
         assert!(forest.predict(&[2.0, 0.0]).0 < 0.2);
