@@ -109,7 +109,7 @@ mod tests {
             .int(1, -1)
             .text(4, "ab")
             .ints(5, &[0, 3])
-            .structures(6, &[inner.clone()])
+            .structures(6, std::slice::from_ref(&inner))
             .structure(10, &inner)
             .finish();
         let expected = [

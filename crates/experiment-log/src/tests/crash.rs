@@ -192,8 +192,8 @@ fn two_hundred_damages_at_random_places_of_a_long_log_are_each_named() {
         std::fs::write(&files[place], &bytes).unwrap();
         let report = verify(&directory).unwrap();
         // Whole lines that are cut from the end of an open run leave no trace but the missing ones; their sources do.
-        let seen = !report.is_intact() || report.notes.iter().any(|note| note.contains("no entry names"));
-        assert!(seen, "round {round}: byte {offset} of {}, cut {cut}", files[place].display());
+        let noticed = !report.is_intact() || report.notes.iter().any(|note| note.contains("no entry names"));
+        assert!(noticed, "round {round}: byte {offset} of {}, cut {cut}", files[place].display());
         std::fs::write(&files[place], &whole[place]).unwrap();
     }
     assert!(verify(&directory).unwrap().is_intact());
