@@ -53,7 +53,7 @@ fn one(trial: &mut Trial<'_>, rival: &Baseline) -> Result<Rival, Stop> {
 fn all_workloads(trial: &mut Trial<'_>, rival: &mut Runner) -> Result<Vec<(usize, Series)>, Stop> {
     let setup = trial.setup;
     let options = &setup.options;
-    let rules = PairRules::of(setup, Lane::Verify);
+    let rules = PairRules::of(setup, Lane::Confirm);
     let mut measured = Vec::new();
     for index in trial.device.open_all_timed(setup)? {
         let timeout = trial.timeout(index) * 4;

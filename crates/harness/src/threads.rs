@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
 /// One look at a process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Census {
@@ -20,13 +23,7 @@ impl Census {
     /// Looks at the process; empty when it is gone.
     pub(crate) fn take(pid: i32) -> Self {
         let mut census = Self::default();
-        let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
-            return census;
-        };
-        for task in tasks.flatten() {
-            let Some(tid) = task.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-                continue;
-            };
+        for tid in tasks(pid) {
             let spent = spent(pid, tid);
             if tid == pid {
                 census.main = spent;
@@ -70,6 +67,33 @@ fn spent(pid: i32, tid: i32) -> Spent {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/schedstat")).unwrap_or_default();
     let mut fields = text.split_ascii_whitespace().map(|field| field.parse::<u64>().unwrap_or(0));
     Spent { running: fields.next().unwrap_or(0), waiting: fields.next().unwrap_or(0) }
+}
+
+/// Gives each thread that a process keeps a processor of its own, where there are enough of them.
+///
+/// Linux may wake a second thread on the first one's processor although another is idle, and leave it there for many calls
+/// when somebody else has just computed: seen as calls of exactly twice the time, whatever the kernel. A process that keeps
+/// no second thread stays free, because threads that it makes in a call would inherit the bond.
+pub(crate) fn spread(pid: i32) {
+    let Ok(allowed) = sched_getaffinity(None) else { return };
+    let processors: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+    let mut threads: Vec<i32> = tasks(pid).collect();
+    threads.sort_unstable_by_key(|thread| (*thread != pid, *thread));
+    if threads.len() < 2 || threads.len() > processors.len() {
+        return;
+    }
+    for (thread, processor) in threads.into_iter().zip(processors) {
+        let mut own = CpuSet::new();
+        own.set(processor);
+        // A thread that has just ended needs none.
+        let _ = Pid::from_raw(thread).map(|thread| sched_setaffinity(Some(thread), &own));
+    }
+}
+
+/// The threads of a process.
+fn tasks(pid: i32) -> impl Iterator<Item = i32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.filter_map(|task| task.file_name().to_str()?.parse().ok())
 }
 
 /// Resident memory of a process; 0 when it is gone.

@@ -136,6 +136,7 @@ impl<'a> Contender<'a> {
         let overhead_us = empty_interval_us(runner)?;
         let range = set.take(1);
         let ran = measure(runner, meter, set, range, timeout)?;
+        crate::threads::spread(runner.worker.pid);
         let once_us = per_call_us(&ran, 1, overhead_us).max(0.01);
         let wanted = (options.interval_us / once_us).ceil();
         let most = u64::from(options.calls_per_interval_max).min(set.calls_max()).max(1);
