@@ -78,7 +78,7 @@ struct ClosedPart {
     reason: String,
 }
 
-/// All runs below `root`, oldest first. A folder that is no run is passed over; no folder at all is an empty list.
+/// All runs below `root`, oldest first, those of the same millisecond by name. A folder that is no run is passed over; no folder at all is an empty list.
 pub fn list(root: &Path) -> Result<Vec<RunSummary>, LogError> {
     let mut summaries: Vec<RunSummary> =
         directories(root)?.iter().map(|directory| summarise(directory)).collect::<Result<_, _>>()?;

@@ -177,7 +177,7 @@ fn runs_are_listed_and_found_by_prefix() {
     let root = tempfile::tempdir().unwrap();
     assert!(list(root.path()).unwrap().is_empty());
     let directory = write_run(root.path(), 3);
-    let other = "20261121-other".parse().unwrap();
+    let other = "20261121-sample".parse().unwrap();
     let mut writer = RunWriter::create(root.path(), &other).unwrap();
     writer.append_group(vec![sample::opened_as(&other)]).unwrap();
     std::fs::create_dir(root.path().join("runs/Not-A-Run")).unwrap();
@@ -191,7 +191,7 @@ fn runs_are_listed_and_found_by_prefix() {
     assert_eq!(find(root.path(), directory.to_str().unwrap()).unwrap(), directory);
     let ambiguous = find(root.path(), "20261121-").unwrap_err().to_string();
     assert!(ambiguous.contains("more than one"), "{ambiguous}");
-    assert!(find(root.path(), "nothing").unwrap_err().to_string().contains("20261121-other"));
+    assert!(find(root.path(), "nothing").unwrap_err().to_string().contains("20261121-sample"));
     std::fs::write(directory.join(HISTORY_FILE), b"damage\n").unwrap();
     assert_eq!(summarise(&directory).unwrap().state, RunState::Damaged);
 }
