@@ -263,6 +263,28 @@ pub struct ObjectFacts {
     pub constructors: u64,
     /// Whether a segment is writable and executable.
     pub writable_code: bool,
+    /// One row a kernel of a GPU's code object.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernels: Vec<KernelFacts>,
+}
+
+/// What one kernel of a GPU's code object takes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct KernelFacts {
+    /// Its symbol.
+    pub symbol: String,
+    /// Registers of a thread.
+    pub registers: u32,
+    /// Bytes that a thread stores to local memory because it has no more registers.
+    pub spill_store_bytes: u32,
+    /// Bytes that it loads from there.
+    pub spill_load_bytes: u32,
+    /// Stack frame of a thread in bytes.
+    pub stack_bytes: u32,
+    /// Static shared memory of a block in bytes.
+    pub static_shared_bytes: u32,
+    /// Named barriers.
+    pub barriers: u32,
 }
 
 /// What the audit and the sandbox saw.

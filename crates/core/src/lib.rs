@@ -16,6 +16,7 @@ pub mod evidence;
 pub mod expr;
 pub mod failure;
 pub mod id;
+pub mod launch;
 pub mod model;
 pub mod plan;
 pub mod port;

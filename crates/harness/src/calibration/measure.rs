@@ -65,7 +65,8 @@ pub(crate) fn raise(setup: &Setup, device: &mut Device, index: usize) -> Result<
 
 fn start(setup: &Setup) -> Result<Runner, Stop> {
     let launches = COPIES.iter().chain([&MULTIPLY_ADDS, &OPERATIONS]);
-    let launches = launches.map(|symbol| Launch { symbol: (*symbol).to_owned(), when: None }).collect();
+    let launches =
+        launches.map(|symbol| Launch { symbol: (*symbol).to_owned(), ..Launch::default() }).collect();
     let plan = Plan { launches, ..Plan::default() };
     let object = build_trusted(setup, SOURCE, &plan, &[])?;
     Runner::start(setup, WorkerRole::Trusted, &object.path, &plan, setup.rng())

@@ -52,5 +52,6 @@ pub(crate) fn read(bytes: &[u8]) -> Result<ObjectFacts, String> {
         raw_syscalls: census.raw_syscalls,
         constructors: image.constructors,
         writable_code: image.writable_code,
+        kernels: Vec::new(),
     })
 }
