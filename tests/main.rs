@@ -4,6 +4,7 @@ mod adversarial;
 mod architecture;
 mod conformance;
 mod contracts;
+mod cuda;
 mod evaluate;
 mod fuzzed;
 mod isa;

@@ -53,14 +53,17 @@ fn run(cli: Cli) -> Answer {
     }
 }
 
-/// Answers `__confine` and `__worker`.
+/// Answers `__confine`, `__worker` and `__nvrtc`.
 fn hidden_verb() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
-    match arguments.next()?.to_str()? {
-        "__confine" => Some(kernsmith_sandbox::hidden::run_confine(arguments)),
-        "__worker" => {
-            Some(kernsmith_worker::main(arguments.map(|argument| argument.to_string_lossy().into_owned())))
-        }
+    let verb = arguments.next()?;
+    if verb == "__confine" {
+        return Some(kernsmith_sandbox::hidden::run_confine(arguments));
+    }
+    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    match verb.to_str()? {
+        "__worker" => Some(kernsmith_worker::main(arguments)),
+        "__nvrtc" => Some(kernsmith_worker::compile_main(arguments)),
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! <cache>/objects/<digest of the object>.so    never changed after it got its name
 //! <cache>/requests/<digest of the request>.json   which object answers a request, and what is known about it
+//!                                                 (cubins: .cubin and .cuda.json)
 //! <cache>/headers/<digest of the flags>/          precompiled headers
 //! <cache>/builds/…                                directories of builds that are running
 //! ```
@@ -130,7 +131,7 @@ impl Cache {
     }
 
     /// A reader sees the old file or the new one, never a part. Nothing is synced: a torn file is found by its digest.
-    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), ToolchainError> {
+    pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), ToolchainError> {
         let write = || {
             // A worker may be another user, so everybody may read.
             let everybody_reads = std::fs::Permissions::from_mode(0o644);

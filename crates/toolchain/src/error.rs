@@ -30,6 +30,32 @@ pub enum ToolchainError {
         /// The executable.
         path: PathBuf,
     },
+    /// No CUDA toolkit was found.
+    #[error(
+        "no CUDA toolkit found; get one with `kernsmith toolchain install cuda`, or name one with KERNSMITH_CUDA_HOME (tried \
+         {tried})"
+    )]
+    NoCudaToolkit {
+        /// Where was looked, and why it is none.
+        tried: String,
+    },
+    /// The CUDA toolkit that was named is none, or lacks something.
+    #[error(
+        "`{path}` is not usable as a CUDA toolkit: {problem}; name another one with KERNSMITH_CUDA_HOME, or get one with \
+         `kernsmith toolchain install cuda`"
+    )]
+    BadCudaToolkit {
+        /// The folder.
+        path: PathBuf,
+        /// What it lacks.
+        problem: String,
+    },
+    /// A toolkit could not be installed.
+    #[error("the CUDA toolkit could not be installed: {problem}")]
+    Install {
+        /// What went wrong, with the remedy where one is known.
+        problem: String,
+    },
     /// The cache directory cannot be used.
     #[error(
         "cannot write to the cache directory `{path}`; make it writable or name another one with `--cache-dir`"

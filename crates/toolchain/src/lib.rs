@@ -8,6 +8,7 @@
 mod build;
 mod cache;
 mod compiler;
+pub mod cuda;
 mod diagnose;
 mod error;
 mod facts;

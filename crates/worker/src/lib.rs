@@ -8,10 +8,13 @@
 //! **Invariant:** a worker knows no expected value of a kernel's output, no seed and no clock that counts, and gives no
 //! verdict.
 
+mod compile;
 mod serve;
 mod start;
 
 use std::process::ExitCode;
+
+pub use compile::{COMPILE_VERB, compile_main};
 
 /// The hidden verb of the program: `kernsmith __worker SOCKET`.
 pub const VERB: &str = "__worker";

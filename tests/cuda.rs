@@ -1,0 +1,273 @@
+//! The CUDA toolchain without a device: real compiler, real confinement, every architecture.
+//!
+//! `cargo xtask test` fetches the compiler. Where there is none the tests say `skipped: …`.
+#![expect(clippy::print_stdout, reason = "what is skipped is said")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use kernsmith_core::FailureClass;
+use kernsmith_toolchain::cuda::{
+    CudaBuild, CudaFacts, CudaJob, CudaObject, CudaOptions, CudaToolchain, CudaToolkit,
+};
+
+/// Those that have a row in the issue: Ampere, Ada, Hopper, and two Blackwells.
+const ARCHITECTURES: [&str; 5] = ["sm_80", "sm_89", "sm_90a", "sm_100a", "sm_120"];
+
+/// The toolkit that xtask fetched, unless the environment names another one.
+fn home() -> Option<PathBuf> {
+    let fetched = Path::new(env!("CARGO_TARGET_TMPDIR")).parent()?.join("test-needs/cuda");
+    (std::env::var_os("KERNSMITH_CUDA_HOME").is_none() && fetched.exists()).then_some(fetched)
+}
+
+fn options(cache: &Path) -> CudaOptions {
+    CudaOptions {
+        home: home(),
+        cache_dir: cache.to_owned(),
+        timeout_seconds: 120.0,
+        memory_bytes: 4 << 30,
+        helpers: 2,
+        self_exe: env!("CARGO_BIN_EXE_kernsmith").into(),
+    }
+}
+
+/// One toolchain for all tests; `None`, with a word about it, where there is no toolkit.
+fn toolchain() -> Option<&'static CudaToolchain> {
+    static ONE: OnceLock<Option<CudaToolchain>> = OnceLock::new();
+    let made = ONE.get_or_init(|| {
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda-cache");
+        if let Err(error) = CudaToolkit::find(home().as_deref(), &CudaOptions::installed(&cache)) {
+            println!("skipped: {error}");
+            return None;
+        }
+        Some(CudaToolchain::open(&options(&cache)).expect("a toolkit that was found works"))
+    });
+    made.as_ref()
+}
+
+fn built(toolchain: &CudaToolchain, job: &CudaJob<'_>) -> CudaObject {
+    match toolchain.build(job).expect("the apparatus works") {
+        CudaBuild::Built(object) => *object,
+        CudaBuild::Refused { class, detail, log } => panic!("{class}: {detail}\n{log}"),
+    }
+}
+
+fn refused(toolchain: &CudaToolchain, job: &CudaJob<'_>) -> (FailureClass, String) {
+    match toolchain.build(job).expect("the apparatus works") {
+        CudaBuild::Built(object) => panic!("it compiled: {:?}", object.facts),
+        CudaBuild::Refused { class, detail, .. } => (class, detail),
+    }
+}
+
+/// One of everything that facts speak of.
+const MIXED: &str = r#"
+#include <cstdint>
+#include <cuda_bf16.h>
+__constant__ float scale[8];
+__device__ int counter;
+extern "C" __global__ void __launch_bounds__(256) rows(const float4* x, float4* y, int n, short s) {
+    __shared__ float part[256];
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    float4 v = x[i];
+    part[threadIdx.x] = v.x;
+    __syncthreads();
+    v.x += part[255 - threadIdx.x] + scale[n & 7] + s;
+    if (i < n) y[i] = v;
+    if (n == 77) atomicAdd(&counter, 1);
+}
+extern "C" __global__ void spilling(const float* x, float* y, int n) {
+    float kept[64];
+    for (int k = 0; k < 64; ++k) kept[k] = x[k * n];
+    for (int k = 0; k < n; ++k) kept[k * 7 & 63] += kept[(k * 5 + n) & 63];
+    y[n] = kept[n & 63];
+    if (n < 0) __trap();
+}
+extern "C" __global__ void tensor_cores(const uint32_t* a, float* c) {
+    float d[4] = {0};
+    uint32_t x = a[threadIdx.x], y = a[threadIdx.x + 32];
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%4,%4,%4}, {%5,%5}, {%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(x), "r"(y));
+    c[threadIdx.x] = d[0] + d[1] + d[2] + d[3];
+}
+"#;
+
+#[test]
+fn every_architecture_compiles_without_a_device_and_says_what_its_kernels_take() {
+    let Some(toolchain) = toolchain() else { return };
+    for arch in ARCHITECTURES {
+        let object = built(toolchain, &CudaJob::new(MIXED, arch));
+        let facts = &object.facts;
+        assert_eq!(facts.arch, arch.trim_end_matches('a'));
+        // A newer toolkit may use operations that the table of families does not have yet.
+        assert!(
+            facts.missing.iter().all(|missing| missing.starts_with("families")),
+            "{arch}: {:?}",
+            facts.missing
+        );
+        let rows = facts.kernel("rows").expect("it is there");
+        let parameters: Vec<_> = rows.parameters.iter().map(|p| (p.offset_bytes, p.bytes)).collect();
+        assert_eq!(parameters, [(0, 8), (8, 8), (16, 4), (20, 2)], "{arch}");
+        assert_eq!(
+            (rows.static_shared_bytes, rows.barriers, rows.max_threads),
+            (1024, 1, Some(256)),
+            "{arch}"
+        );
+        assert_eq!(rows.local_instructions, 0, "{arch}");
+        for family in ["LDG.E.128", "STG.E.128", "BAR", "LDS", "STS"] {
+            assert!(rows.families.contains_key(family), "{arch}: no {family} in {:?}", rows.families);
+        }
+        assert!(facts.kernel("tensor_cores").expect("it is there").families.contains_key("HMMA"), "{arch}");
+        let spilling = facts.kernel("spilling").expect("it is there");
+        assert!(spilling.stack_bytes >= 256 && spilling.local_instructions >= 2, "{arch}: {spilling:?}");
+        let globals: Vec<_> = facts.globals.iter().map(|g| (g.name.as_str(), g.bytes, g.writable)).collect();
+        assert_eq!(globals, [("counter", 4, true), ("scale", 32, false)], "{arch}");
+        assert_eq!(facts.undefined, Vec::<String>::new(), "{arch}");
+    }
+}
+
+/// Registers, barriers and shared memory as the assembler's log has them.
+fn logged(log: &str, kernel: &str) -> (u32, u32, u64) {
+    let about = log.split("Function properties for ").find(|part| part.starts_with(kernel));
+    let line = about.and_then(|part| part.lines().find(|line| line.contains("Used "))).expect("a line");
+    let number = |after: &str| -> u64 {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let place = words.iter().position(|word| word.trim_end_matches(',') == after);
+        place.and_then(|place| words[..place].iter().rev().find_map(|word| word.parse().ok())).unwrap_or(0)
+    };
+    (number("registers") as u32, number("barriers") as u32, number("smem"))
+}
+
+#[test]
+fn what_the_object_says_is_what_the_assembler_says() {
+    let Some(toolchain) = toolchain() else { return };
+    for arch in ARCHITECTURES {
+        let object = built(toolchain, &CudaJob::new(MIXED, arch));
+        for kernel in &object.facts.kernels {
+            let here = (kernel.registers, kernel.barriers, kernel.static_shared_bytes);
+            let (registers, barriers, shared) = logged(&object.log, &kernel.symbol);
+            assert_eq!(here, (registers, barriers, shared), "{arch} {}\n{}", kernel.symbol, object.log);
+        }
+    }
+}
+
+/// Instructions by their first word, as the disassembler prints them.
+fn disassembled(tool: &Path, object: &CudaObject, folder: &Path) -> Vec<String> {
+    let file = folder.join("object.cubin");
+    std::fs::write(&file, &object.cubin).expect("a file");
+    let output = Command::new(tool).arg("-c").arg(&file).output().expect("the disassembler starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let code = text.lines().filter_map(|line| line.split_once("*/").map(|(_, code)| code.trim()));
+    let words = code.filter_map(|code| {
+        code.trim_start_matches(['{', ' '])
+            .split_whitespace()
+            .find(|word| !word.starts_with('@'))
+            .map(str::to_owned)
+    });
+    words.filter(|word| word.starts_with(|c: char| c.is_ascii_uppercase())).collect()
+}
+
+#[test]
+fn instruction_families_are_those_of_the_disassembler() {
+    let Some(toolchain) = toolchain() else { return };
+    let Some(tool) = &toolchain.toolkit().nvdisasm else {
+        println!("skipped: the toolkit has no nvdisasm");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    for arch in ARCHITECTURES {
+        let object = built(toolchain, &CudaJob::new(MIXED, arch));
+        let words = disassembled(&tool.path, &object, folder.path());
+        assert!(words.len() > 50, "{arch}: {words:?}");
+        for family in ["LDG", "STG", "LDL", "STL", "LDS", "STS", "BAR", "HMMA", "MUFU", "FFMA", "BRA", "BPT"]
+        {
+            let there = words.iter().filter(|word| word.split('.').next() == Some(family)).count() as u64;
+            let here = object.facts.families.get(family).copied().unwrap_or(0);
+            assert_eq!(here, there, "{arch} {family}");
+        }
+        let wide =
+            words.iter().filter(|word| word.starts_with("LDG.E") && word.contains(".128")).count() as u64;
+        assert_eq!(object.facts.families["LDG.E.128"], wide, "{arch}");
+    }
+}
+
+#[test]
+fn a_source_that_does_not_compile_is_told_with_its_line() {
+    let Some(toolchain) = toolchain() else { return };
+    let source = "extern \"C\" __global__ void k(float* y) {\n    y[0] = undefined_thing(3);\n}\n";
+    let (class, detail) = refused(toolchain, &CudaJob::new(source, "sm_90a"));
+    assert_eq!(class, FailureClass::CompileError);
+    assert!(detail.contains("kernel.cu(2)") && detail.contains("y[0] = undefined_thing(3);"), "{detail}");
+    let source = "extern \"C\" __global__ void k(float* y) { __shared__ float s[100000]; s[threadIdx.x] = y[0]; __syncthreads(); y[1] = s[3]; }";
+    let (_, detail) = refused(toolchain, &CudaJob::new(source, "sm_90a"));
+    assert!(detail.contains("400000 bytes of shared memory"), "{detail}");
+    let flags = ["--include-path=/etc".to_owned()];
+    let job = CudaJob { flags: &flags, ..CudaJob::new(MIXED, "sm_90a") };
+    assert_eq!(refused(toolchain, &job).0, FailureClass::PlanInvalid);
+}
+
+#[test]
+fn a_source_sees_the_toolkits_headers_and_no_other_file() {
+    let Some(toolchain) = toolchain() else { return };
+    for file in ["/etc/passwd", "/etc/hostname", "/proc/self/status", "/usr/include/stdio.h"] {
+        let source =
+            format!("#include \"{file}\"\nextern \"C\" __global__ void k(float* y) {{ y[0] = 1; }}\n");
+        let (class, detail) = refused(toolchain, &CudaJob::new(&source, "sm_90a"));
+        assert_eq!(class, FailureClass::CompileError);
+        assert!(detail.contains("cannot open source file"), "{file}: {detail}");
+    }
+    for header in ["cuda_fp16.h", "mma.h", "cooperative_groups.h", "cuda/barrier", "cmath", "type_traits"] {
+        let source =
+            format!("#include <{header}>\nextern \"C\" __global__ void k(float* y) {{ y[0] = 1; }}\n");
+        built(toolchain, &CudaJob::new(&source, "sm_90a"));
+    }
+    let summary = toolchain.confinement().summary();
+    println!("the compile helper is confined by {summary}");
+}
+
+/// A front end that computes for ever.
+const ENDLESS: &str = r"
+template <unsigned long long N> struct A { static const unsigned long long v = A<N * 2 + 1>::v + A<N * 3 + 2>::v + A<N * 5 + 7>::v; };
+extern __global__ void k(unsigned long long* y) { y[0] = A<1>::v; }
+";
+
+#[test]
+fn a_source_that_never_ends_costs_its_own_time_and_one_helper() {
+    let Some(toolchain) = toolchain() else { return };
+    let deadline = Some(Duration::from_millis(200));
+    // Depth is limited by the compiler, breadth is not.
+    let job = CudaJob { deadline, fresh: true, ..CudaJob::new(ENDLESS, "sm_90a") };
+    let (class, detail) = refused(toolchain, &job);
+    let ends = [FailureClass::CompileTimeout, FailureClass::CompileError, FailureClass::CompileMemory];
+    assert!(ends.contains(&class), "{class}: {detail}");
+    built(toolchain, &CudaJob { fresh: true, ..CudaJob::new(MIXED, "sm_90a") });
+}
+
+#[test]
+fn several_sources_compile_at_once_and_the_same_one_comes_from_the_cache() {
+    let Some(toolchain) = toolchain() else { return };
+    std::thread::scope(|scope| {
+        for value in 0..6 {
+            scope.spawn(move || {
+                let defines = [("VALUE".to_owned(), value.to_string())];
+                let source = "extern \"C\" __global__ void k(float* y) { y[threadIdx.x] = VALUE; }";
+                let job = CudaJob { defines: &defines, fresh: true, ..CudaJob::new(source, "sm_90a") };
+                let first = built(toolchain, &job);
+                let again = built(toolchain, &CudaJob { fresh: false, ..job });
+                assert!(!first.cached && again.cached);
+                assert_eq!((first.digest, &first.facts), (again.digest, &again.facts));
+            });
+        }
+    });
+}
+
+#[test]
+fn what_an_object_needs_and_does_not_define_is_named() {
+    let Some(toolchain) = toolchain() else { return };
+    let source = r#"extern "C" __global__ void k(int* y) { printf("%d", y[0]); y[1] = *(int*)malloc(4); }"#;
+    let object = built(toolchain, &CudaJob::new(source, "sm_90a"));
+    let CudaFacts { undefined, families, .. } = &object.facts;
+    assert_eq!(undefined, &["malloc", "vprintf"]);
+    assert!(families.contains_key("CALL.ABS"), "{families:?}");
+}
