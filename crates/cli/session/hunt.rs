@@ -39,6 +39,7 @@ pub(crate) enum Start {
 /// Runs the search and prints how it ended.
 pub(crate) fn run(global: &Global, bench: Bench, contract: Arc<Contract>, start: Start) -> Answer {
     refuse_weak(&contract)?;
+    let contract = contract.for_platform(bench.target.platform());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

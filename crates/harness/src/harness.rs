@@ -72,6 +72,7 @@ impl Harness {
         let host = Host::detect();
         let target = Target::host();
         let baseline = baseline(&contract, &target, user_baseline)?;
+        let contract = contract.for_platform(target.platform());
         let shapes: Result<Vec<Shape>, HarnessError> =
             contract.workloads.iter().map(|workload| Shape::of(&contract, workload)).collect();
         let spawner = Spawner::new(

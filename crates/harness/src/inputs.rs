@@ -24,11 +24,11 @@ pub(crate) fn draw(
     bytes: &mut [u8],
 ) {
     let seed = rng.random::<u64>();
-    let distribution = distribution(contract, case, input);
+    let distribution = distribution(contract, case, input, layout);
     let row_bytes = layout.dtype.bytes_for(layout.row_elements);
     let unit = if row_bytes == 0 || row_bytes > DRAWN_BYTES / 4 { 4096 } else { row_bytes };
     let drawn = (DRAWN_BYTES / unit * unit) as usize;
-    if bytes.len() <= 2 * drawn {
+    if bytes.len() <= 2 * drawn || distribution.is_structured() {
         fill(layout.dtype, &distribution, seed, layout.row_elements as usize, bytes);
         return;
     }
@@ -70,8 +70,14 @@ pub(crate) fn draw_pool(
 }
 
 /// The distribution of an input; every input of a case that loaded has one.
-pub(crate) fn distribution(contract: &Contract, case: &Case, input: usize) -> Distribution {
-    case.inputs.get(&contract.inputs[input].name).copied().unwrap_or(Distribution::STANDARD)
+pub(crate) fn distribution(
+    contract: &Contract,
+    case: &Case,
+    input: usize,
+    layout: &TensorLayout,
+) -> Distribution {
+    let drawn = case.inputs.get(&contract.inputs[input].name).copied().unwrap_or(Distribution::STANDARD);
+    layout.limit.map_or(drawn, |limit| drawn.with_limit(limit))
 }
 
 /// A number that changes when the bytes change; large tensors are sampled every sixteenth page.

@@ -23,6 +23,9 @@ pub(crate) struct TensorLayout {
     pub(crate) row_elements: u64,
     /// Elements that belong to one step of the partition axis; for outputs.
     pub(crate) slice_elements: u64,
+    /// For integers that are positions in another tensor: how many positions there are. Such a tensor is drawn whole, and
+    /// none of its elements is ever changed alone.
+    pub(crate) limit: Option<u64>,
 }
 
 /// One workload with everything that is computed from its axes.
@@ -57,6 +60,7 @@ impl TensorLayout {
         let elements = contract.elements(tensor, axes)?;
         let bytes = tensor.dtype.bytes_for(elements);
         let slice_elements = if output { contract.slice_elements(tensor, axes)? } else { 0 };
+        let limit = tensor.limit.as_ref().map(|limit| limit.eval(axes)).transpose()?;
         Ok(Self {
             name: tensor.name.clone(),
             dtype: tensor.dtype,
@@ -65,6 +69,7 @@ impl TensorLayout {
             window_bytes: whole_pages(bytes),
             row_elements: contract.row_elements(tensor, axes)?.max(1),
             slice_elements,
+            limit: limit.map(|limit| u64::try_from(limit).unwrap_or(0)),
         })
     }
 
@@ -148,6 +153,7 @@ mod tests {
                 window_bytes,
                 row_elements: 1,
                 slice_elements: 1,
+                limit: None,
             };
             let start = tensor.start(Side::Right);
             assert_eq!(start % ALIGNMENT_BYTES, 0);

@@ -242,6 +242,16 @@ fn laws(
     Ok(())
 }
 
+/// The narrower types that a kernel could quietly round its inputs to: those below the widest input.
+fn lower_types(shape: &Shape) -> &'static [DType] {
+    let floats = shape.inputs.iter().map(|input| input.dtype).filter(|dtype| dtype.is_float());
+    match floats.max_by_key(|dtype| dtype.bits()) {
+        Some(DType::F32) => &[DType::F16, DType::Bf16],
+        Some(DType::F16 | DType::Bf16) => &[DType::F8E4M3FN, DType::F8E5M2],
+        _ => &[],
+    }
+}
+
 /// Inputs rounded to a lower precision, then computed in fp64: the best that a downgrade can do. It must not pass.
 fn downgrades(
     setup: &Setup,
@@ -252,17 +262,19 @@ fn downgrades(
     answers: &Answers,
     score: &mut Score,
 ) -> Result<(), HarnessError> {
-    let all_f32 = shape.inputs.iter().all(|input| input.dtype == DType::F32);
-    if setup.contract.tolerance.exact || setup.contract.tolerance.compute != DType::F32 || !all_f32 {
+    let lower = lower_types(shape);
+    if setup.contract.tolerance.exact || setup.contract.tolerance.compute != DType::F32 || lower.is_empty() {
         return Ok(());
     }
     let kept: Vec<Vec<u8>> =
         call.placed.inputs.iter().map(|span| span.of(&device.arena.inputs).to_vec()).collect();
-    for lower in [DType::F16, DType::Bf16] {
+    for &lower in lower {
         for ((span, layout), bytes) in call.placed.inputs.iter().zip(&shape.inputs).zip(&kept) {
-            let values = decode(DType::F32, bytes, layout.elements);
-            let rounded: Vec<f64> = values.iter().map(|value| lower.round(*value)).collect();
-            span.of_mut(&mut device.arena.inputs).copy_from_slice(&encode(DType::F32, &rounded));
+            if layout.dtype.is_float() {
+                let values = decode(layout.dtype, bytes, layout.elements);
+                let rounded: Vec<f64> = values.iter().map(|value| lower.round(*value)).collect();
+                span.of_mut(&mut device.arena.inputs).copy_from_slice(&encode(layout.dtype, &rounded));
+            }
         }
         let got = ask(setup, device, shape, call, slices)?;
         let outputs: Vec<Vec<f64>> = (0..shape.outputs.len())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kernsmith_core::{Bindings, Digest, Expr, ExprError, Plan, Target};
 use kernsmith_tensor::{DType, Distribution, Tolerance};
@@ -16,6 +17,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("scan", "each output element depends on all elements before it in its row"),
     ("transpose", "elements move and do not change"),
     ("gemm", "matrix product"),
+    ("attention", "weighted means of values, with the softmax of scores as weights"),
 ];
 
 /// The platforms for which a baseline may be written; the part of a target before the dash.
@@ -107,6 +109,8 @@ pub struct TensorSpec {
     pub shape: Vec<Expr>,
     /// The alignment in bytes that the caller guarantees for its base address.
     pub alignment_bytes: u32,
+    /// For integers that are positions in another tensor: how many positions there are.
+    pub limit: Option<Expr>,
 }
 
 /// One scalar argument, the same in every call.
@@ -151,6 +155,8 @@ pub struct Workload {
     pub weight: f64,
     /// The value of every axis, constant axes included.
     pub axes: Bindings,
+    /// The [`PLATFORMS`] that it is for; empty: all of them.
+    pub platforms: Vec<String>,
 }
 
 /// The fp64 reference, run in a process of its own.
@@ -226,6 +232,13 @@ impl BaselineRole {
     }
 }
 
+impl Workload {
+    /// Whether it is measured and verified on a platform.
+    pub fn is_for(&self, platform: &str) -> bool {
+        self.platforms.is_empty() || self.platforms.iter().any(|known| known == platform)
+    }
+}
+
 impl Contract {
     /// The target on which the contract can be tried: this machine's processor where a baseline is written for one, or where
     /// there is none at all; otherwise a common architecture of the first baseline's platform.
@@ -242,6 +255,31 @@ impl Contract {
     pub fn variable_axes(&self) -> Vec<&str> {
         let variable = self.axes.iter().filter(|axis| axis.kind == AxisKind::Variable);
         variable.map(|axis| axis.name.as_str()).collect()
+    }
+
+    /// The contract without the workloads that are not for this platform; the digest stays.
+    #[must_use]
+    pub fn for_platform(self: Arc<Self>, platform: &str) -> Arc<Self> {
+        if self.workloads.iter().all(|workload| workload.is_for(platform)) {
+            return self;
+        }
+        let mut contract = Arc::unwrap_or_clone(self);
+        contract.workloads.retain(|workload| workload.is_for(platform));
+        Arc::new(contract)
+    }
+
+    /// How an input is drawn in a case at a shape; the standard Gaussian where the case has no such input.
+    pub fn distribution(
+        &self,
+        case: &Case,
+        input: &TensorSpec,
+        axes: &Bindings,
+    ) -> Result<Distribution, ExprError> {
+        let drawn = case.inputs.get(&input.name).copied().unwrap_or(Distribution::STANDARD);
+        Ok(match &input.limit {
+            Some(limit) => drawn.with_limit(extent(std::slice::from_ref(limit), axes)?),
+            None => drawn,
+        })
     }
 
     /// The workloads of one role, in file order.

@@ -134,16 +134,8 @@ fn cases(contract: &Contract, findings: &mut Vec<Finding>) {
 
 fn workloads(contract: &Contract, findings: &mut Vec<Finding>) {
     let bench: Vec<&Workload> = contract.workloads(Role::Bench).collect();
-    if bench.is_empty() {
-        error(findings, "no_bench", "there is no bench workload: nothing can be timed".to_owned());
-    }
-    if contract.workloads(Role::Verify).next().is_none() {
-        error(findings, "no_verify", "there is no verify workload: add edge shapes".to_owned());
-    }
-    if contract.workloads(Role::HeldOut).next().is_none() {
-        let message =
-            "there is no held_out workload: kernels could be made for the known shapes only".to_owned();
-        error(findings, "no_held_out", message);
+    for platform in platforms(contract) {
+        roles(contract, platform, findings);
     }
     let shown: BTreeSet<Vec<i64>> =
         contract.workloads.iter().filter(|workload| workload.role != Role::HeldOut).map(values).collect();
@@ -164,6 +156,26 @@ fn workloads(contract: &Contract, findings: &mut Vec<Finding>) {
             format!("bench workload `{}` has weight {}: use one above 0", workload.name, workload.weight);
         error(findings, "weight", message);
     }
+}
+
+/// The platforms with a baseline; the processor where there is none yet.
+fn platforms(contract: &Contract) -> BTreeSet<&str> {
+    let named = contract.baselines.iter().map(|baseline| baseline.target_platform.as_str());
+    let found: BTreeSet<&str> = named.collect();
+    if found.is_empty() { BTreeSet::from(["cpu"]) } else { found }
+}
+
+/// Every role has a workload on the platform.
+fn roles(contract: &Contract, platform: &str, findings: &mut Vec<Finding>) {
+    let missing = |role: Role| !contract.workloads(role).any(|workload| workload.is_for(platform));
+    let mut note = |role: Role, rule: &'static str, problem: &str| {
+        if missing(role) {
+            error(findings, rule, format!("there is no {} workload for `{platform}`: {problem}", role.as_str()));
+        }
+    };
+    note(Role::Bench, "no_bench", "nothing can be timed");
+    note(Role::Verify, "no_verify", "add edge shapes");
+    note(Role::HeldOut, "no_held_out", "kernels could be made for the known shapes only");
 }
 
 fn values(workload: &Workload) -> Vec<i64> {
@@ -227,9 +239,7 @@ fn baselines(contract: &Contract, findings: &mut Vec<Finding>) {
             "there is no baseline: write the plain loop as scalar.cpp, `role = \"frozen\"`".to_owned();
         error(findings, "no_baseline", message);
     }
-    let platforms: BTreeSet<&str> =
-        contract.baselines.iter().map(|baseline| baseline.target_platform.as_str()).collect();
-    for platform in platforms {
+    for platform in platforms(contract).into_iter().filter(|_| !contract.baselines.is_empty()) {
         let frozen =
             contract.baselines_for(platform).filter(|baseline| baseline.role == BaselineRole::Frozen);
         if frozen.count() != 1 {

@@ -94,6 +94,7 @@ pub(crate) fn parse(file: &str, text: &str, read: &ReadFile<'_>) -> Result<Contr
     match contract {
         Some(contract) if report.is_clean() => {
             work::check_workloads(&mut report, &contract, &root);
+            work::check_structure(&mut report, &contract, &root);
             check_arity(&mut report, &contract, &root.place);
             if report.is_clean() { Ok(contract) } else { Err(report.into_problems()) }
         }

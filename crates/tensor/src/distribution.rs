@@ -86,6 +86,28 @@ pub enum Distribution {
         /// Upper end.
         high: f64,
     },
+    /// Where ragged rows begin in a packed tensor: from 0 in steps that are never negative up to `limit`, which is the last
+    /// element. A row of `n + 1` elements delimits `n` rows.
+    Offsets {
+        /// The last element, the sum of all lengths; 0: what the contract says of the tensor.
+        #[serde(default)]
+        limit: u64,
+        /// How much the lengths vary by chance, from 0 (all alike) to 1 (from 0 to twice the mean).
+        #[serde(default)]
+        jitter: f64,
+        /// Above 1, early rows are short and late ones long: row boundaries lie at the power `skew` of their share.
+        #[serde(default = "one")]
+        skew: f64,
+        /// Rows 0, `empty_every`, 2·`empty_every`, … are empty, the last row excepted; 0: none. At least 2 otherwise.
+        #[serde(default)]
+        empty_every: u64,
+    },
+    /// Distinct whole numbers below `limit` in random order, as in a page table; a tensor longer than `limit` goes round.
+    Permutation {
+        /// How many numbers there are; 0: what the contract says of the tensor.
+        #[serde(default)]
+        limit: u64,
+    },
 }
 
 /// A distribution whose parameters make no sense.
@@ -125,12 +147,36 @@ impl Distribution {
             Self::Ramp { .. } => "ramp",
             Self::Zipf { .. } => "zipf",
             Self::LogUniform { .. } => "log_uniform",
+            Self::Offsets { .. } => "offsets",
+            Self::Permutation { .. } => "permutation",
         }
     }
 
     /// Whether the elements do not depend on the seed.
     pub const fn is_fixed(&self) -> bool {
-        matches!(self, Self::Constant { .. } | Self::Alternating { .. } | Self::Ramp { .. })
+        match self {
+            Self::Constant { .. } | Self::Alternating { .. } | Self::Ramp { .. } => true,
+            Self::Offsets { jitter, .. } => *jitter <= 0.0,
+            _ => false,
+        }
+    }
+
+    /// Whether the elements are positions in another tensor: a part cut out of such a tensor makes no sense on its own, nor
+    /// does one with a changed element.
+    pub const fn is_structured(&self) -> bool {
+        matches!(self, Self::Offsets { .. } | Self::Permutation { .. })
+    }
+
+    /// The same distribution with its `limit` filled in where it was left open.
+    #[must_use]
+    pub const fn with_limit(self, bound: u64) -> Self {
+        match self {
+            Self::Offsets { limit: 0, jitter, skew, empty_every } => {
+                Self::Offsets { limit: bound, jitter, skew, empty_every }
+            }
+            Self::Permutation { limit: 0 } => Self::Permutation { limit: bound },
+            other => other,
+        }
     }
 
     /// Says which parameter makes no sense; [`crate::fill`] expects a distribution that passed.
@@ -157,6 +203,12 @@ impl Distribution {
             Self::LogUniform { low, high } => {
                 positive("low", low).and(finite("high", high)).and(ordered(low <= high))
             }
+            Self::Offsets { jitter, skew, empty_every, .. } => {
+                let share = require((0.0..=1.0).contains(&jitter), "jitter", "is outside 0 to 1");
+                let every = require(empty_every != 1, "empty_every", "is 1: use 0 for none, or 2 and more");
+                share.and(positive("skew", skew)).and(every)
+            }
+            Self::Permutation { .. } => Ok(()),
         }
     }
 }

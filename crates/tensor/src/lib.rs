@@ -14,6 +14,7 @@ mod minifloat;
 mod poison;
 mod sample;
 mod scan;
+mod structured;
 mod student;
 mod tolerance;
 

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use crate::distribution::Distribution;
 use crate::minifloat::power_of_two;
+use crate::structured::{Offsets, permuted};
 use crate::student::{BINS, Student};
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -96,6 +97,13 @@ impl Sampler {
             Distribution::LogUniform { low, high } => {
                 let (low, high) = (low.ln(), high.ln());
                 each(first, values, |i| (low + (high - low) * unit(hash(self.key, i))).exp());
+            }
+            Distribution::Offsets { limit, jitter, skew, empty_every } => {
+                let offsets = Offsets { last: self.row_elements - 1, limit, jitter, skew, empty_every };
+                each(first, values, |i| offsets.at(i % self.row_elements, |i| unit(hash(self.key, i))));
+            }
+            Distribution::Permutation { limit } => {
+                each(first, values, |i| permuted(self.key, i, limit) as f64);
             }
         }
     }

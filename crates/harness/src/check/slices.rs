@@ -66,6 +66,7 @@ mod tests {
             window_bytes: 0,
             row_elements: cols,
             slice_elements: cols,
+            limit: None,
         };
         Shape {
             name: "s".into(),

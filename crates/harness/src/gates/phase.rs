@@ -11,7 +11,7 @@ use crate::check::{self, compare, scan};
 use crate::device::BURST_BYTES;
 use crate::error::Stop;
 use crate::gates::timed_outputs::Inspector;
-use crate::layout::{Shape, Side};
+use crate::layout::{Shape, Side, TensorLayout};
 use crate::oracle::Answers;
 use crate::runner::Addresses;
 use crate::timing::{Meter, TimedSet, Watch as _, measure};
@@ -129,10 +129,11 @@ fn stale(stop: Stop) -> Stop {
     }
 }
 
-/// Changes one element of one input by copying another element over it.
+/// Changes one element of one input by copying another element over it; positions in another tensor stay as they are.
 fn perturb(trial: &mut Trial<'_>, shape: &Shape, place: &mut ArenaCall) {
     let input = trial.rng.random_range(0..shape.inputs.len().max(1));
-    if let Some(layout) = shape.inputs.get(input).filter(|layout| layout.elements >= 2) {
+    let may_change = |layout: &&TensorLayout| layout.elements >= 2 && layout.limit.is_none();
+    if let Some(layout) = shape.inputs.get(input).filter(may_change) {
         let size = (layout.dtype.bits() as usize / 8).max(1);
         let bytes = place.placed.inputs[input].of_mut(&mut trial.device.arena.inputs);
         let count = bytes.len() / size;

@@ -35,6 +35,15 @@ struct Lane {
     stride: u64,
     bytes: u64,
     dtype: DType,
+    /// Whether the content makes sense as a whole only, so that no window may be cut out of it.
+    whole: bool,
+}
+
+impl Lane {
+    /// Where the tensor begins in its slot when inputs are shifted.
+    const fn shifted(&self, shift: u64) -> u64 {
+        if self.whole { 0 } else { shift }
+    }
 }
 
 /// The timed buffers of one shape.
@@ -102,11 +111,17 @@ impl TimedSet {
         });
         let case = &setup.contract.cases[0];
         for (input, lane) in set.input_lanes.clone().iter().enumerate() {
-            let distribution = inputs::distribution(&setup.contract, case, input);
-            let span = Span { offset: lane.base, bytes: lane.stride * set.turns.slots + SPARE_BYTES };
-            let row = shape.inputs[input].row_elements;
-            let seed = rng.random::<u64>();
-            inputs::draw_pool(lane.dtype, &distribution, seed, row, span.of_mut(&mut set.inputs));
+            let layout = &shape.inputs[input];
+            let distribution = inputs::distribution(&setup.contract, case, input, layout);
+            let (parts, bytes) = match lane.whole {
+                true => (set.turns.slots, lane.bytes),
+                false => (1, lane.stride * set.turns.slots + SPARE_BYTES),
+            };
+            for part in 0..parts {
+                let span = Span { offset: lane.base + part * lane.stride, bytes };
+                let (row, seed) = (layout.row_elements, rng.random::<u64>());
+                inputs::draw_pool(lane.dtype, &distribution, seed, row, span.of_mut(&mut set.inputs));
+            }
         }
         set.poison_all(&mut rng);
         Ok(set)
@@ -163,6 +178,7 @@ impl TimedSet {
     /// Windows over a range: offset, length, where the first call's tensor begins in it, stride; inputs, then outputs.
     pub(crate) fn windows(&self, range: Range) -> Vec<(u64, u64, u64, u64)> {
         let inputs = self.input_lanes.iter().zip(self.shifts.of(range.turn)).map(|(lane, shift)| {
+            let shift = lane.shifted(*shift);
             let offset = lane.base + range.first * lane.stride + shift / PAGE_BYTES * PAGE_BYTES;
             let bytes = lane.stride * u64::from(range.calls) + PAGE_BYTES;
             (offset, bytes, shift % PAGE_BYTES, lane.stride)
@@ -183,7 +199,7 @@ impl TimedSet {
     pub(crate) fn placed(&self, range: Range, call: u32) -> Placed {
         let slot = range.first + u64::from(call);
         let span = |lane: &Lane, shift: u64| Span {
-            offset: lane.base + slot * lane.stride + shift,
+            offset: lane.base + slot * lane.stride + lane.shifted(shift),
             bytes: lane.bytes,
         };
         Placed {
@@ -267,7 +283,8 @@ fn lanes(tensors: &[TensorLayout], slots: u64) -> (Vec<Lane>, u64) {
     let mut lanes = Vec::new();
     for tensor in tensors {
         let stride = tensor.window_bytes;
-        lanes.push(Lane { base, stride, bytes: tensor.bytes, dtype: tensor.dtype });
+        let whole = tensor.limit.is_some();
+        lanes.push(Lane { base, stride, bytes: tensor.bytes, dtype: tensor.dtype, whole });
         base += stride * slots + SPARE_BYTES;
     }
     (lanes, base)
@@ -283,6 +300,7 @@ pub(crate) fn plain(name: &str, bytes: u64) -> TensorLayout {
         window_bytes: crate::layout::whole_pages(bytes),
         row_elements: 1,
         slice_elements: 1,
+        limit: None,
     }
 }
 

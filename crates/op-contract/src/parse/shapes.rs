@@ -11,6 +11,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 const MAX_RANK: usize = 8;
+const OUTPUT_KEYS: &[&str] = &["name", "dtype", "shape", "alignment_bytes"];
+const INPUT_KEYS: &[&str] = &["name", "dtype", "shape", "alignment_bytes", "limit"];
 
 pub(super) fn axes(report: &mut Report, root: &Section<'_>) -> Vec<Axis> {
     let sections = root.sections(report, "axis", &["name", "const", "summary"]);
@@ -33,7 +35,8 @@ fn axis(report: &mut Report, section: &Section<'_>) -> Option<Axis> {
 }
 
 pub(super) fn tensors(report: &mut Report, root: &Section<'_>, key: &str, axes: &[Axis]) -> Vec<TensorSpec> {
-    let sections = root.sections(report, key, &["name", "dtype", "shape", "alignment_bytes"]);
+    let known: &[&str] = if key == "input" { INPUT_KEYS } else { OUTPUT_KEYS };
+    let sections = root.sections(report, key, known);
     if sections.is_empty() {
         let fix = format!("add `{key} = [{{ name = \"x\", dtype = \"f32\", shape = [\"n\"] }}]`");
         report.add(&root.place, format!("there is no {key}"), fix);
@@ -62,7 +65,18 @@ fn tensor(report: &mut Report, section: &Section<'_>, axes: &[Axis]) -> Option<T
     let shape = items.into_iter().filter_map(|(place, item)| expr(report, place, item, axes)).collect();
     let name = section.text(report, "name", "\"x\"")?;
     check_identifier(report, &name.place, &name.value);
-    Some(TensorSpec { name: name.value, dtype: dtype?, shape, alignment_bytes })
+    let limit = limit(report, section, dtype, axes);
+    Some(TensorSpec { name: name.value, dtype: dtype?, shape, alignment_bytes, limit })
+}
+
+/// How many positions an integer input can name.
+fn limit(report: &mut Report, section: &Section<'_>, dtype: Option<DType>, axes: &[Axis]) -> Option<Expr> {
+    let (place, value) = section.get("limit")?;
+    if let Some(dtype) = dtype.filter(|dtype| !matches!(dtype, DType::I32 | DType::I64)) {
+        let message = format!("elements of type `{}` are no positions", dtype.as_str());
+        report.add(&place, message, "`limit` is for i32 and i64");
+    }
+    expr(report, place, value, axes)
 }
 
 fn alignment(report: &mut Report, section: &Section<'_>) -> u32 {

@@ -7,8 +7,9 @@ use kernsmith_tensor::{DType, Distribution, Tolerance};
 
 use super::shapes::{declared, named_dtype};
 use super::{check_unique, suggest};
+use crate::contract::extent;
 use crate::document::{Place, Report, Section, decode, integer};
-use crate::{Axis, AxisKind, Case, Contract, Role, Workload};
+use crate::{Axis, AxisKind, Case, Contract, PLATFORMS, Role, Workload};
 
 const ROLES: [Role; 3] = [Role::Bench, Role::Verify, Role::HeldOut];
 /// The longest legal axis; products are checked on their own.
@@ -70,7 +71,7 @@ fn check_distribution(report: &mut Report, place: &Place, distribution: &Distrib
 }
 
 pub(super) fn workloads(report: &mut Report, root: &Section<'_>, axes: &[Axis]) -> Vec<Workload> {
-    let sections = root.sections(report, "workload", &["name", "role", "weight", "axes"]);
+    let sections = root.sections(report, "workload", &["name", "role", "weight", "axes", "platforms"]);
     let workloads: Vec<(Workload, Place)> =
         sections.iter().filter_map(|section| workload(report, section, axes)).collect();
     check_unique(report, workloads.iter().map(|(workload, place)| (workload.name.as_str(), place)));
@@ -82,8 +83,18 @@ fn workload(report: &mut Report, section: &Section<'_>, axes: &[Axis]) -> Option
     let role = role(report, section);
     let weight = weight(report, section, role);
     let axes = bindings(report, section, axes);
+    let platforms = platforms(report, section);
     let name = name?;
-    Some((Workload { name: name.value, role: role?, weight, axes: axes? }, name.place))
+    Some((Workload { name: name.value, role: role?, weight, axes: axes?, platforms }, name.place))
+}
+
+fn platforms(report: &mut Report, section: &Section<'_>) -> Vec<String> {
+    let listed = section.texts(report, "platforms");
+    for unknown in listed.iter().filter(|platform| !PLATFORMS.contains(&platform.value.as_str())) {
+        let message = format!("`{}` is not a platform", unknown.value);
+        report.add(&unknown.place, message, suggest(&unknown.value, PLATFORMS));
+    }
+    listed.into_iter().map(|platform| platform.value).collect()
 }
 
 fn role(report: &mut Report, section: &Section<'_>) -> Option<Role> {
@@ -174,6 +185,26 @@ fn costs(contract: &Contract, axes: &Bindings) -> Result<(), ExprError> {
     for tensor in contract.inputs.iter().chain(&contract.outputs) {
         contract.row_elements(tensor, axes)?;
         contract.slice_elements(tensor, axes)?;
+        tensor.limit.as_ref().map_or(Ok(0), |limit| extent(std::slice::from_ref(limit), axes))?;
     }
     Ok(())
+}
+
+/// Structured distributions and inputs with a `limit` belong together: any other number would be a wild address.
+pub(super) fn check_structure(report: &mut Report, contract: &Contract, root: &Section<'_>) {
+    let items = root.items(report, "case");
+    for (case, (place, _)) in contract.cases.iter().zip(items) {
+        for input in &contract.inputs {
+            let Some(drawn) = case.inputs.get(&input.name) else { continue };
+            let (message, fix) = match (drawn.is_structured(), input.limit.is_some()) {
+                (true, false) => {
+                    ("has no `limit`", "say how many positions there are: `limit = \"tokens\"` at the input")
+                }
+                (false, true) => ("holds positions", "draw it as `offsets` or `permutation`"),
+                _ => continue,
+            };
+            let message = format!("case `{}`: input `{}` {message}", case.name, input.name);
+            report.add(&place, message, fix);
+        }
+    }
 }

@@ -1,0 +1,30 @@
+// The frozen baseline of rmsnorm_bf16 on a GPU: what one writes first. One block a row, one element at a time.
+#include <cuda_bf16.h>
+
+extern "C" __global__ void rmsnorm(const __nv_bfloat16* x, const __nv_bfloat16* w, __nv_bfloat16* y, long long rows,
+                                   long long cols) {
+    __shared__ float partial[256];
+    const long long row = blockIdx.x;
+    if (row >= rows) {
+        return;
+    }
+    const __nv_bfloat16* in = x + row * cols;
+    __nv_bfloat16* out = y + row * cols;
+    float sum = 0.0f;
+    for (long long c = threadIdx.x; c < cols; c += blockDim.x) {
+        const float value = __bfloat162float(in[c]);
+        sum += value * value;
+    }
+    partial[threadIdx.x] = sum;
+    __syncthreads();
+    for (int half = blockDim.x / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) {
+            partial[threadIdx.x] += partial[threadIdx.x + half];
+        }
+        __syncthreads();
+    }
+    const float factor = 1.0f / sqrtf(partial[0] / (float)cols + 1e-6f);
+    for (long long c = threadIdx.x; c < cols; c += blockDim.x) {
+        out[c] = __float2bfloat16(__bfloat162float(in[c]) * factor * __bfloat162float(w[c]));
+    }
+}
