@@ -146,7 +146,7 @@ fn workloads(contract: &Contract, findings: &mut Vec<Finding>) {
     }
     let mut seen = BTreeSet::new();
     for workload in contract.workloads.iter().filter(|workload| workload.role != Role::HeldOut) {
-        if !seen.insert((workload.role, values(workload))) {
+        if !seen.insert((workload.role, &workload.platforms, values(workload))) {
             let message = format!("workload `{}` repeats an earlier shape of its role", workload.name);
             warning(findings, "repeated_workload", message);
         }
@@ -170,7 +170,11 @@ fn roles(contract: &Contract, platform: &str, findings: &mut Vec<Finding>) {
     let missing = |role: Role| !contract.workloads(role).any(|workload| workload.is_for(platform));
     let mut note = |role: Role, rule: &'static str, problem: &str| {
         if missing(role) {
-            error(findings, rule, format!("there is no {} workload for `{platform}`: {problem}", role.as_str()));
+            error(
+                findings,
+                rule,
+                format!("there is no {} workload for `{platform}`: {problem}", role.as_str()),
+            );
         }
     };
     note(Role::Bench, "no_bench", "nothing can be timed");

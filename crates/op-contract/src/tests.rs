@@ -9,12 +9,18 @@ mod lint;
 mod messages;
 mod robustness;
 
-const SHIPPED: [&str; 7] = [
+const SHIPPED: [&str; 13] = [
     "cumsum_f32",
+    "gemm_bf16",
     "gemm_f32",
+    "gqa_decode_paged_bf16",
     "layernorm_f32",
+    "merge_state_bf16",
+    "rmsnorm_bf16",
     "rmsnorm_f32",
+    "silu_mul_bf16",
     "silu_mul_f32",
+    "softmax_bf16",
     "softmax_f32",
     "transpose_f32",
 ];
@@ -74,6 +80,18 @@ fn sizes_follow_from_the_shapes() {
     assert_eq!(contract.partition_extent(&workload.axes).unwrap(), 129);
     assert_eq!(contract.slice_elements(output, &workload.axes).unwrap(), 257);
     assert_eq!(contract.compulsory_bytes(&workload.axes).unwrap(), 2 * 4 * 257 * 129);
+}
+
+#[test]
+fn a_platform_sees_its_own_workloads_under_the_same_digest() {
+    let contract = std::sync::Arc::new(shipped("rmsnorm_bf16"));
+    let names = |platform: &str| -> Vec<String> {
+        let seen = contract.clone().for_platform(platform);
+        assert_eq!(seen.digest, contract.digest);
+        seen.workloads(crate::Role::Bench).map(|workload| workload.name.clone()).collect()
+    };
+    assert_eq!(names("cpu"), ["tokens_2048x2048", "decode_64x7168"]);
+    assert!(names("cuda").contains(&"tokens_16384x8192".to_owned()) && names("cuda").len() == 4);
 }
 
 #[test]

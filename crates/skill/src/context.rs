@@ -65,6 +65,18 @@ impl RenderContext {
         f32s && given && equal && fits
     }
 
+    /// Elements of the first output that 16 bytes hold, the widest access of one GPU thread; where only the contract's name is
+    /// known, its ending says the type.
+    pub fn lanes(&self) -> u32 {
+        let named = || self.contract.rsplit('_').next().unwrap_or_default();
+        match self.outputs.first().map_or_else(named, |output| output.dtype.as_str()) {
+            "f64" | "i64" => 2,
+            "f16" | "bf16" | "i16" => 8,
+            "f8e4m3fn" | "f8e5m2" | "i8" | "u8" | "bool" => 16,
+            _ => 4,
+        }
+    }
+
     /// An elementwise example for lint.
     pub(crate) fn elementwise_example() -> Self {
         let tensor = |name: &str| TensorArgument {

@@ -15,6 +15,7 @@ mod lint;
 mod machine;
 mod manifest;
 mod matching;
+mod plan;
 mod roots;
 mod skills;
 mod template;

@@ -52,8 +52,11 @@ fn lint_template(template: &Template, context: &RenderContext, report: &mut Lint
             Err(error) => report.problems.push(format!("{}: {error}", template.id())),
             Ok(rendered) => {
                 report.rendered += 1;
-                if !rendered.source.contains("extern \"C\" void kernel(") {
-                    report.problems.push(format!("{}: the source has no `kernel`", template.id()));
+                for symbol in rendered.plan.symbols() {
+                    if !rendered.source.contains(&format!("{symbol}(")) {
+                        let problem = format!("{}: the source has no `{symbol}`", template.id());
+                        report.problems.push(problem);
+                    }
                 }
             }
         }

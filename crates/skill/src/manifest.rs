@@ -49,6 +49,12 @@ pub(crate) struct TemplateEntry {
     pub(crate) flags: Vec<String>,
     #[serde(default, rename = "workspace")]
     pub(crate) workspaces: Vec<WorkspaceEntry>,
+    /// Variants of a GPU plan as in docs/plan-format.md; every text is a Tera template.
+    #[serde(default, rename = "launch")]
+    pub(crate) launches: Vec<toml::Table>,
+    /// Tensor maps of a GPU plan, likewise.
+    #[serde(default, rename = "tensor_map")]
+    pub(crate) tensor_maps: Vec<toml::Table>,
     #[serde(default, rename = "gene")]
     pub(crate) genes: Vec<GeneEntry>,
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use kernsmith_core::plan::Workspace;
 use kernsmith_core::{Bindings, Expr, GeneValue, Genome, Language, Plan, Prediction};
 
 use crate::context::RenderContext;
 use crate::error::SkillError;
 use crate::gene::Gene;
 use crate::machine::Machine;
-use crate::manifest::{GeneEntry, TemplateEntry, WorkspaceEntry, flag_name, machine_value};
+use crate::manifest::{GeneEntry, TemplateEntry, flag_name, machine_value};
+use crate::plan::PlanEntry;
 
 /// One way to write a kernel, with its degrees of freedom.
 #[derive(Clone)]
@@ -38,7 +38,7 @@ pub struct Template {
     pub expected_instructions: BTreeMap<String, Vec<String>>,
     /// Extra compiler flags; each may be a Tera template over the genes.
     pub flags: Vec<String>,
-    workspaces: Vec<WorkspaceEntry>,
+    plan: PlanEntry,
     file: String,
     facts: Bindings,
     categorical: Vec<(String, String)>,
@@ -73,12 +73,12 @@ impl Template {
             rationale: entry.rationale.clone(),
             difficulty: *entry.difficulty.as_ref(),
             predicted: (*entry.predicted.as_ref()).into(),
-            language: Language::Cpp,
+            language: language(entry.file.as_ref()),
             genes: genes?,
             constraints: Option::<Vec<Expr>>::from_iter::<Vec<Option<Expr>>>(constraints)?,
             expected_instructions: entry.expected_instructions.clone(),
             flags: entry.flags.clone(),
-            workspaces: entry.workspaces.clone(),
+            plan: PlanEntry::of(entry),
             file: format!("{skill}/{}", entry.file.as_ref()),
             facts,
             categorical: categorical(entry),
@@ -155,12 +155,13 @@ impl Template {
     pub fn render(&self, genome: &Genome, context: &RenderContext) -> Result<Rendered, SkillError> {
         self.check(genome)?;
         let mut values = tera::Context::from_serialize(context).map_err(|error| self.failure(&error))?;
+        values.insert("lanes", &context.lanes());
         for (name, value) in genome {
             values.insert(name.clone(), value);
         }
         let body = self.engine.render(&self.file, &values).map_err(|error| self.failure(&error))?;
         let source = format!("{}{}", self.header(genome, context), tidy(&body));
-        Ok(Rendered { source, plan: self.plan(genome, &values)? })
+        Ok(Rendered { source, plan: self.launch_plan(genome, &values)? })
     }
 
     fn header(&self, genome: &Genome, context: &RenderContext) -> String {
@@ -168,37 +169,25 @@ impl Template {
         format!("// {} for {}: {}\n// genome: {}\n", self.id(), context.contract, self.title, genes.join(" "))
     }
 
-    fn plan(&self, genome: &Genome, values: &tera::Context) -> Result<Plan, SkillError> {
+    fn launch_plan(&self, genome: &Genome, values: &tera::Context) -> Result<Plan, SkillError> {
+        // On a GPU a gene of that name is about blocks, which the launches speak of.
         let threads = match genome.get("threads") {
-            Some(GeneValue::Int(threads)) => u32::try_from(*threads).ok(),
+            Some(GeneValue::Int(threads)) if self.language == Language::Cpp => u32::try_from(*threads).ok(),
             _ => None,
         };
         let vector = genome.get("vector").map(ToString::to_string);
         let keys = [Some("*".to_owned()), vector];
         let expected = keys.iter().flatten().filter_map(|key| self.expected_instructions.get(key));
-        Ok(Plan {
+        let render =
+            |text: &str| tera::Tera::one_off(text, values, false).map_err(|error| self.failure(&error));
+        let plan = Plan {
             threads,
-            flags: self.flags.iter().map(|flag| self.one_off(flag, values)).collect::<Result<_, _>>()?,
+            flags: self.flags.iter().map(|flag| render(flag)).collect::<Result<_, _>>()?,
             expected_instructions: expected.flatten().cloned().collect(),
-            workspaces: self.workspaces(values)?,
             ..Plan::default()
-        })
-    }
-
-    fn workspaces(&self, values: &tera::Context) -> Result<Vec<Workspace>, SkillError> {
-        let render = |entry: &WorkspaceEntry| {
-            let text =
-                tera::Tera::one_off(&entry.bytes, values, false).map_err(|error| self.failure(&error))?;
-            let bytes = Expr::parse(text.trim())
-                .map_err(|error| SkillError::Render { template: self.id(), problem: error.to_string() })?;
-            Ok(Workspace { name: entry.name.clone(), bytes })
         };
-        self.workspaces.iter().map(render).collect()
-    }
-
-    /// A short text of `skill.toml` that may name genes.
-    fn one_off(&self, text: &str, values: &tera::Context) -> Result<String, SkillError> {
-        tera::Tera::one_off(text, values, false).map_err(|error| self.failure(&error))
+        let wrong = |problem| SkillError::Render { template: self.id(), problem };
+        self.plan.complete(plan, &render, &wrong)
     }
 
     fn failure(&self, error: &tera::Error) -> SkillError {
@@ -222,6 +211,15 @@ impl Template {
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Template").field("id", &self.id()).field("genes", &self.genes).finish_non_exhaustive()
+    }
+}
+
+/// By the ending in front of `.tera`; whatever is no GPU's is C++.
+fn language(file: &str) -> Language {
+    match file.trim_end_matches(".tera").rsplit('.').next() {
+        Some("cu") => Language::Cuda,
+        Some("hip") => Language::Hip,
+        _ => Language::Cpp,
     }
 }
 
@@ -401,6 +399,56 @@ default = 4
         assert_eq!(first.plan.expected_instructions, ["fma", "avx512-fma"]);
         assert_eq!(first.plan.workspaces[0].bytes.text(), "rows * 2");
         first.plan.check(&["rows"]).unwrap();
+    }
+
+    const GPU: &str = r#"
+[[template.launch]]
+when = "cols % {{ lanes }} == 0"
+[[template.launch.kernel]]
+symbol = "rows_{{ lanes }}"
+grid = ["min(rows, {{ 2 * lanes }} * sm_count)"]
+block = ["{{ 32 * lanes }}"]
+cluster = ["{{ lanes // 2 }}"]
+[[template.launch]]
+[[template.launch.kernel]]
+symbol = "any"
+grid = ["rows"]
+block = ["32"]
+[[template.tensor_map]]
+name = "map"
+tensor = "x"
+dims = ["cols", "rows"]
+strides_bytes = ["2 * cols"]
+box = ["{{ 8 * lanes }}", 64]
+swizzle = "128B"
+[[template.gene]]
+name = "lanes"
+values = [4, 8]
+"#;
+
+    #[test]
+    fn a_gpu_template_renders_its_launches_and_tensor_maps() {
+        let head = HEAD.replace("cpu-x86_64", "cuda-sm_90a");
+        let skills = skills(&format!("{head}{GPU}"), "__global__ void rows_{{ lanes }}() {} void any() {}");
+        let machine = Machine { target: "cuda-sm_90a".parse().unwrap(), ..Machine::reference() };
+        let context = RenderContext::named("x_f32");
+        let template = &skills.templates_for(&context, &machine)[0];
+        let plan = template.render(&template.default_genome(), &context).unwrap().plan;
+        plan.check(&["rows", "cols"]).unwrap();
+        let kernel = &plan.launches[0].kernels[0];
+        assert_eq!((kernel.symbol.as_str(), kernel.cluster.as_slice()), ("rows_4", [2].as_slice()));
+        assert_eq!(kernel.grid[0].text(), "min(rows, 8 * sm_count)");
+        assert_eq!(plan.launches.len(), 2);
+        assert_eq!(plan.tensor_maps[0].box_elements, [32, 64]);
+        assert_eq!(skills.lint().problems, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_launch_that_is_none_is_reported_with_its_template() {
+        let broken = GPU.replace("block = [\"32\"]", "blocks = [\"32\"]");
+        let skills = skills(&format!("{HEAD}{broken}"), "rows_{{ lanes }}( any(");
+        let problems = skills.lint().problems;
+        assert!(problems[0].contains("demo/a") && problems[0].contains("blocks"), "{problems:?}");
     }
 
     #[test]

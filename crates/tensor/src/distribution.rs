@@ -196,7 +196,7 @@ impl Distribution {
             Self::ZeroRows { std, every } => not_negative("std", std).and(at_least_one("every", every)),
             Self::Alternating { magnitude } => finite("magnitude", magnitude),
             Self::Integers { low, high } => ordered(low <= high),
-            Self::Binary => Ok(()),
+            Self::Binary | Self::Permutation { .. } => Ok(()),
             Self::Zipf { count, exponent } => {
                 at_least_one("count", count).and(not_negative("exponent", exponent))
             }
@@ -208,7 +208,6 @@ impl Distribution {
                 let every = require(empty_every != 1, "empty_every", "is 1: use 0 for none, or 2 and more");
                 share.and(positive("skew", skew)).and(every)
             }
-            Self::Permutation { .. } => Ok(()),
         }
     }
 }

@@ -27,7 +27,9 @@ impl Offsets {
             return if index == 0 { 0.0 } else { self.limit as f64 };
         }
         let place = index as f64 + self.jitter * (chance(index) - 0.5);
-        (self.limit as f64 * (place / self.last as f64).powf(self.skew)).floor()
+        // Without skew the power is exactly 1, and whole boundaries stay whole.
+        let share = self.limit as f64 * place / self.last as f64;
+        (share * (place / self.last as f64).powf(self.skew - 1.0)).floor()
     }
 }
 

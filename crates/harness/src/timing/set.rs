@@ -113,9 +113,10 @@ impl TimedSet {
         for (input, lane) in set.input_lanes.clone().iter().enumerate() {
             let layout = &shape.inputs[input];
             let distribution = inputs::distribution(&setup.contract, case, input, layout);
-            let (parts, bytes) = match lane.whole {
-                true => (set.turns.slots, lane.bytes),
-                false => (1, lane.stride * set.turns.slots + SPARE_BYTES),
+            let (parts, bytes) = if lane.whole {
+                (set.turns.slots, lane.bytes)
+            } else {
+                (1, lane.stride * set.turns.slots + SPARE_BYTES)
             };
             for part in 0..parts {
                 let span = Span { offset: lane.base + part * lane.stride, bytes };

@@ -24,6 +24,17 @@ fn too_few_cases_and_missing_roles_are_found() {
 }
 
 #[test]
+fn a_platform_without_bench_workloads_of_its_own_is_found() {
+    let cpu_only = |contract: &mut Contract| {
+        for workload in &mut contract.workloads {
+            workload.platforms = vec!["cpu".to_owned()];
+        }
+        contract.baselines[0].target_platform = "cuda".to_owned();
+    };
+    assert_eq!(rules(cpu_only), ["no_bench", "no_verify", "no_held_out"]);
+}
+
+#[test]
 fn missing_edge_shapes_are_found_only_where_they_are_legal() {
     let drop =
         |name: &'static str| move |contract: &mut Contract| contract.workloads.retain(|w| w.name != name);

@@ -38,6 +38,25 @@ fn an_unknown_axis_lists_the_known_ones() {
 }
 
 #[test]
+fn positions_need_a_limit_and_a_limit_needs_positions() {
+    let normal = "{ kind = \"normal\" }";
+    let messages = broken(normal, "{ kind = \"permutation\" }");
+    assert!(messages[0].contains("input `x` has no `limit`; say how many positions"), "{messages:?}");
+    let messages =
+        broken("dtype = \"f32\", shape = [\"n\"] }", "dtype = \"i32\", shape = [\"n\"], limit = \"n\" }");
+    assert!(messages[0].contains("input `x` holds positions; draw it as"), "{messages:?}");
+    let messages =
+        broken("dtype = \"f32\", shape = [\"n\"] }", "dtype = \"f32\", shape = [\"n\"], limit = \"n\" }");
+    assert!(messages[0].contains("elements of type `f32` are no positions"), "{messages:?}");
+}
+
+#[test]
+fn an_unknown_platform_lists_the_known_ones() {
+    let messages = broken("role = \"held_out\",", "role = \"held_out\", platforms = [\"gpu\"],");
+    assert!(messages[0].contains("`gpu` is not a platform") && messages[0].contains("cuda"), "{messages:?}");
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let line = line_of("source = \"scalar.cpp\"");
     let messages = broken("source = \"scalar.cpp\"", "source = \"fast.cpp\"");

@@ -1,0 +1,42 @@
+// The frozen baseline of softmax_bf16 on a GPU: what one writes first. One block a row, one element at a time.
+#include <cuda_bf16.h>
+
+extern "C" __global__ void softmax(const __nv_bfloat16* x, __nv_bfloat16* y, long long rows, long long cols) {
+    __shared__ float partial[256];
+    const long long row = blockIdx.x;
+    if (row >= rows) {
+        return;
+    }
+    const __nv_bfloat16* in = x + row * cols;
+    __nv_bfloat16* out = y + row * cols;
+    float top = -INFINITY;
+    for (long long c = threadIdx.x; c < cols; c += blockDim.x) {
+        top = fmaxf(top, __bfloat162float(in[c]));
+    }
+    partial[threadIdx.x] = top;
+    __syncthreads();
+    for (int half = blockDim.x / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) {
+            partial[threadIdx.x] = fmaxf(partial[threadIdx.x], partial[threadIdx.x + half]);
+        }
+        __syncthreads();
+    }
+    top = partial[0];
+    __syncthreads();
+    float sum = 0.0f;
+    for (long long c = threadIdx.x; c < cols; c += blockDim.x) {
+        sum += expf(__bfloat162float(in[c]) - top);
+    }
+    partial[threadIdx.x] = sum;
+    __syncthreads();
+    for (int half = blockDim.x / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) {
+            partial[threadIdx.x] += partial[threadIdx.x + half];
+        }
+        __syncthreads();
+    }
+    sum = partial[0];
+    for (long long c = threadIdx.x; c < cols; c += blockDim.x) {
+        out[c] = __float2bfloat16(expf(__bfloat162float(in[c]) - top) / sum);
+    }
+}
