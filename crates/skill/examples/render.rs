@@ -1,6 +1,7 @@
 //! Writes the source that a genome renders to: `render <skills folder> <skill>/<template> [gene=value…]`.
 //!
-//! Genes that are not named take their defaults for this example's machine: every feature, two cores.
+//! Genes that are not named take their defaults for this example's machine: every feature, two cores, and the target of
+//! `KERNSMITH_RENDER_TARGET` where that is set.
 
 use std::io::Write;
 
@@ -12,7 +13,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [root, id, genes @ ..] = arguments.as_slice() else {
         return Err("usage: render <skills folder> <skill>/<template> [gene=value…]".into());
     };
-    let machine = Machine { cores: 2, ..Machine::reference() };
+    let mut machine = Machine { cores: 2, ..Machine::reference() };
+    if let Ok(target) = std::env::var("KERNSMITH_RENDER_TARGET") {
+        machine.target = target.parse()?;
+    }
     let skills = Skills::open([root])?;
     let template = skills.template(id, &machine).ok_or("there is no such template")?;
     let mut genome = template.default_genome();
