@@ -13,6 +13,8 @@ use kernsmith_toolchain::cuda::{
     CudaBuild, CudaFacts, CudaJob, CudaObject, CudaOptions, CudaToolchain, CudaToolkit,
 };
 
+use crate::support::{Place, Said};
+
 /// Those that have a row in the issue: Ampere, Ada, Hopper, and two Blackwells.
 const ARCHITECTURES: [&str; 5] = ["sm_80", "sm_89", "sm_90a", "sm_100a", "sm_120"];
 
@@ -270,4 +272,143 @@ fn what_an_object_needs_and_does_not_define_is_named() {
     let CudaFacts { undefined, families, .. } = &object.facts;
     assert_eq!(undefined, &["malloc", "vprintf"]);
     assert!(families.contains_key("CALL.ABS"), "{families:?}");
+}
+
+/// A contract's candidate, as a user would write it.
+const RMSNORM: &str = r#"
+extern "C" __global__ void rmsnorm(const float* x, const float* w, float* y, long long rows, long long cols) {
+    const long long row = blockIdx.x;
+    float sum = 0.0f;
+    for (long long c = threadIdx.x; c < cols; c += 32) sum += x[row * cols + c] * x[row * cols + c];
+    for (int lane = 16; lane > 0; lane /= 2) sum += __shfl_xor_sync(~0u, sum, lane);
+    const float scale = rsqrtf(sum / cols + 1e-6f);
+    for (long long c = threadIdx.x; c < cols; c += 32) y[row * cols + c] = x[row * cols + c] * scale * w[c];
+}
+"#;
+
+const RMSNORM_PLAN: &str = r#"
+expected_instructions = ["SHFL"]
+[[launch]]
+[[launch.kernel]]
+symbol = "rmsnorm"
+grid = ["rows"]
+block = ["32"]
+"#;
+
+/// The command with the toolkit of these tests.
+fn evaluate(place: &Place, source: &str, plan: &str, more: &[&str]) -> Said {
+    place.write("kernel.cu", source);
+    place.write("plan.toml", plan);
+    let mut command = place.command();
+    if let Some(home) = home() {
+        command.env("KERNSMITH_CUDA_HOME", home);
+    }
+    command.args(["evaluate", "rmsnorm_f32", "kernel.cu", "--plan", "plan.toml", "--static-only"]);
+    Said::of(&command.args(more).output().expect("the binary runs"))
+}
+
+#[test]
+fn a_candidate_passes_the_gates_without_a_device_on_every_architecture() {
+    if toolchain().is_none() {
+        return;
+    }
+    let place = Place::new();
+    for arch in ARCHITECTURES {
+        let target = format!("cuda-{arch}");
+        let said =
+            evaluate(&place, RMSNORM, RMSNORM_PLAN, &["--target", &target, "--format", "json"]).expect(0);
+        let report = said.json();
+        assert_eq!(report["verdict"], "accepted", "{report}");
+        assert_eq!(report["target"], target.as_str());
+        let kernel = &report["facts"]["kernels"][0];
+        assert!(kernel["registers"].as_u64().is_some_and(|registers| registers >= 8), "{kernel}");
+        let gates: Vec<&str> = report["gates"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|gate| gate["gate"].as_str())
+            .collect();
+        assert_eq!(gates, ["admit", "build", "audit"]);
+    }
+    let said = evaluate(&place, RMSNORM, RMSNORM_PLAN, &["--target", "cuda"]).expect(0);
+    assert!(said.stdout.contains("registers") && said.stdout.contains("nothing was run"), "{}", said.stdout);
+}
+
+#[test]
+fn what_a_kernel_may_not_hold_is_refused_without_a_device() {
+    if toolchain().is_none() {
+        return;
+    }
+    let place = Place::new();
+    let with = |line: &str| RMSNORM.replace("float sum = 0.0f;", &format!("float sum = 0.0f; {line}"));
+    let before = |line: &str| format!("{line}\n{RMSNORM}");
+    let plan = |from: &str, to: &str| RMSNORM_PLAN.replace(from, to);
+    let cases = [
+        (
+            before("__device__ float cache[64];")
+                .replace("sum = 0.0f;", "sum = cache[row & 63]; cache[row & 63] = 1;"),
+            RMSNORM_PLAN.to_owned(),
+            "persistent_state",
+        ),
+        (with("static int calls; atomicAdd(&calls, 1);"), RMSNORM_PLAN.to_owned(), "persistent_state"),
+        (with("printf(\"%lld\", rows);"), RMSNORM_PLAN.to_owned(), "forbidden_import"),
+        (with("sum += *(float*)malloc(4);"), RMSNORM_PLAN.to_owned(), "forbidden_import"),
+        (with("sum += clock();"), RMSNORM_PLAN.to_owned(), "forbidden_source"),
+        (
+            with("unsigned t; asm volatile(\"mov.u32 %0, %global\" \"timer_lo;\" : \"=r\"(t)); sum += t;"),
+            RMSNORM_PLAN.to_owned(),
+            "forbidden_source",
+        ),
+        (before("#include <stdio.h>"), RMSNORM_PLAN.to_owned(), "forbidden_source"),
+        (
+            with(
+                "float kept[64]; for (int k = 0; k < 64; ++k) kept[k] = x[k]; for (long long k = 0; k < rows; ++k) kept[k * 7 & 63] += kept[k & 63]; sum += kept[cols & 63];",
+            ),
+            RMSNORM_PLAN.to_owned(),
+            "intent_mismatch",
+        ),
+        (RMSNORM.to_owned(), plan("SHFL", "HGMMA"), "intent_mismatch"),
+        (RMSNORM.to_owned(), plan("\"rmsnorm\"", "\"other\""), "missing_symbol"),
+        (RMSNORM.replace("extern \"C\"", ""), RMSNORM_PLAN.to_owned(), "missing_symbol"),
+        (with("undefined_thing();"), RMSNORM_PLAN.to_owned(), "compile_error"),
+    ];
+    for (source, plan, class) in cases {
+        let said =
+            evaluate(&place, &source, &plan, &["--target", "cuda-sm_90a", "--format", "json"]).expect(1);
+        let report = said.json();
+        assert_eq!(report["failure"]["class"], class, "{report}\n{source}");
+    }
+    let declared = RMSNORM_PLAN.replace("[\"SHFL\"]", "[\"SHFL\", \"local-memory\"]");
+    let local = with(
+        "float kept[64]; for (int k = 0; k < 64; ++k) kept[k] = x[k]; for (long long k = 0; k < rows; ++k) kept[k * 7 & 63] += kept[k & 63]; sum += kept[cols & 63];",
+    );
+    evaluate(&place, &local, &declared, &["--target", "cuda-sm_90a"]).expect(0);
+}
+
+#[test]
+fn without_a_toolkit_it_is_said_what_is_missing_and_how_to_get_it() {
+    let place = Place::new();
+    place.write("kernel.cu", RMSNORM);
+    let mut command = place.command();
+    command.env("KERNSMITH_CUDA_HOME", place.path("nowhere"));
+    command.args(["evaluate", "rmsnorm_f32", "kernel.cu", "--static-only", "--target", "cuda"]);
+    let said = Said::of(&command.output().expect("the binary runs")).expect(4);
+    said.complains(&["nowhere", "kernsmith toolchain install cuda"]);
+    place.run(&["evaluate", "rmsnorm_f32", "kernel.cu", "--static-only"]).expect(2).complains(&["CUDA"]);
+}
+
+#[test]
+fn the_toolchain_is_shown_with_versions_and_digests() {
+    if toolchain().is_none() {
+        return;
+    }
+    let place = Place::new();
+    let mut command = place.command();
+    if let Some(home) = home() {
+        command.env("KERNSMITH_CUDA_HOME", home);
+    }
+    let said = Said::of(&command.args(["toolchain", "show", "--format", "json"]).output().expect("it runs"));
+    let shown = said.expect(0).json();
+    assert!(shown["cuda"]["toolkit"]["nvrtc"]["digest"].as_str().is_some_and(|digest| digest.len() == 64));
+    assert!(shown["cpp"]["version"].is_string(), "{shown}");
 }

@@ -127,6 +127,9 @@ pub(crate) enum Command {
     /// Show the effective configuration.
     #[command(subcommand)]
     Config(commands::config::Verb),
+    /// Say which compilers are there, and fetch one.
+    #[command(subcommand)]
+    Toolchain(commands::toolchain::Verb),
     /// Measure how good and how fast the search itself is.
     #[command(subcommand)]
     Bench(commands::bench::Verb),

@@ -48,6 +48,7 @@ fn run(cli: Cli) -> Answer {
         Command::Llm(verb) => commands::llm::run(&global, verb),
         Command::Brief(args) => commands::brief::run(&global, &args),
         Command::Config(verb) => commands::config::run(&global, &verb),
+        Command::Toolchain(verb) => commands::toolchain::run(&global, &verb),
         Command::Bench(verb) => commands::bench::run(&global, &verb),
         Command::Doctor(args) => commands::doctor::run(&global, &args),
     }

@@ -313,7 +313,7 @@ pub(crate) fn minimum_sandbox(config: &SearchConfig) -> Result<Level, CliError> 
 }
 
 /// Hard rules of the corpus that is found first; without a corpus nothing is refused, and `kernsmith doctor` says so.
-fn rules() -> Result<Arc<Rules>, CliError> {
+pub(crate) fn rules() -> Result<Arc<Rules>, CliError> {
     let Some(root) = kernsmith_isa_corpus::default_root() else { return Ok(Arc::new(Rules::none())) };
     Rules::open(&root).map(Arc::new).map_err(CliError::bad_input)
 }

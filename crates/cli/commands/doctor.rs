@@ -8,6 +8,7 @@ use kernsmith_toolchain::{Host, Toolchain, ToolchainOptions};
 use serde_json::{Value, json};
 
 use crate::args::{Format, Global};
+use crate::commands::toolchain;
 use crate::console::data;
 use crate::error::{Answer, CliError};
 use crate::exit::Exit;
@@ -28,7 +29,8 @@ struct Check {
 
 /// Runs the subcommand.
 pub(crate) fn run(global: &Global, _: &Args) -> Answer {
-    let checks = vec![host(), compiler(global)?, sandbox(global)?, log(global)?, corpus(), gpu()];
+    let checks =
+        vec![host(), compiler(global)?, sandbox(global)?, log(global)?, corpus(), cuda(global)?, gpu()];
     let usable = checks.iter().all(|check| check.usable);
     if global.format == Format::Human {
         for check in &checks {
@@ -90,6 +92,26 @@ fn compiler(global: &Global) -> Result<Check, CliError> {
             usable: false,
             found: error.to_string(),
             remedy: Some("install one (`apt-get install g++`), or name it with --compiler PATH".to_owned()),
+        },
+    })
+}
+
+/// The CUDA toolkit; only GPU targets need one.
+fn cuda(global: &Global) -> Result<Check, CliError> {
+    let config = session::config(global, &[])?.config;
+    Ok(match toolchain::find(&config) {
+        Ok(toolkit) => {
+            let missing: Vec<&str> = toolkit.missing().iter().map(|(name, _)| *name).collect();
+            let lacks =
+                if missing.is_empty() { String::new() } else { format!("; without {}", missing.join(", ")) };
+            let found = format!("{toolkit}, nvrtc digest {}{lacks}", toolkit.nvrtc.digest.short());
+            Check { name: "cuda", usable: true, found, remedy: None }
+        }
+        Err(error) => Check {
+            name: "cuda",
+            usable: true,
+            found: format!("skipped: {error}"),
+            remedy: Some("for GPU targets: `kernsmith toolchain install cuda`".to_owned()),
         },
     })
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use kernsmith_core::{Candidate, Evidence, Plan, Proposal};
 
 use crate::args::{Format, Global};
+use crate::commands::static_only;
 use crate::console::{data, time};
 use crate::error::{Answer, CliError};
 use crate::exit::Exit;
@@ -29,10 +30,19 @@ pub(crate) struct Args {
     /// Measure against this kernel instead of the contract's own baseline.
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
+    /// Only the gates that need no device: compile, audit, report what the kernels take. CUDA targets only.
+    #[arg(long, conflicts_with_all = ["seed", "baseline"])]
+    static_only: bool,
 }
 
 /// Runs the subcommand.
 pub(crate) fn run(global: &Global, args: &Args) -> Answer {
+    if args.static_only {
+        let contract = session::contract(global, &args.contract)?;
+        let source = session::read_text(&args.source)?;
+        let plan = session::plan(args.plan.as_deref(), &contract.variable_axes())?;
+        return static_only::run(global, &args.target, &contract, &source, &plan);
+    }
     let target = session::target(&args.target)?;
     let contract = session::contract(global, &args.contract)?;
     let source = session::read_text(&args.source)?;

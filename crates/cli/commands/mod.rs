@@ -14,4 +14,6 @@ pub(crate) mod report;
 pub(crate) mod resume;
 pub(crate) mod search;
 pub(crate) mod skill;
+pub(crate) mod static_only;
+pub(crate) mod toolchain;
 pub(crate) mod tree;

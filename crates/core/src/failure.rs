@@ -123,6 +123,8 @@ failure_classes! {
     Constructor = "constructor",
     /// The binary asks for memory that is writable and executable.
     WritableCode = "writable_code",
+    /// The code object of a GPU holds memory at module scope that outlives a launch.
+    PersistentState = "persistent_state",
     /// The instructions that the strategy promised are not in the binary.
     IntentMismatch = "intent_mismatch",
     /// The code object could not be loaded.

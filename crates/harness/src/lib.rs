@@ -28,6 +28,7 @@ mod process;
 mod rivals;
 mod runner;
 mod setup;
+mod static_gates;
 mod threads;
 mod timing;
 mod trial;
@@ -37,6 +38,7 @@ pub use error::HarnessError;
 pub use evaluate::Prepared;
 pub use harness::{Harness, OpenRequest};
 pub use options::HarnessOptions;
+pub use static_gates::{StaticReport, StaticRequest, evaluate_static};
 
 #[cfg(test)]
 mod documents;

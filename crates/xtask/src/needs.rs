@@ -1,4 +1,4 @@
-//! What the tests need beyond Rust: a C++ compiler, and OpenBLAS as a rival.
+//! What the tests need beyond Rust: a C++ compiler, OpenBLAS as a rival, and a CUDA compiler.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,6 +10,13 @@ use crate::shell::{command, output, root, run, succeeds};
 
 /// The packages that hold OpenBLAS and what it is linked with, in Debian's names.
 const OPENBLAS_PACKAGES: [&str; 3] = ["libopenblas0-pthread", "libgfortran5", "libquadmath0"];
+
+/// The wheels that make a CUDA toolkit, one a line: group, package, version.
+const WHEELS: &str = include_str!("../../toolchain/src/cuda/wheels.txt");
+/// What the tests need of them; cross-checks with the off-line compiler would double the download.
+const WHEEL_GROUPS: [&str; 2] = ["compiler", "tools"];
+/// Set by who wants to test without the CUDA compiler; the tests that need it then say that they are skipped.
+const WITHOUT_CUDA: &str = "KERNSMITH_TEST_WITHOUT_CUDA";
 
 /// Makes sure that there is a C++ compiler.
 pub(crate) fn compiler() -> Result<()> {
@@ -101,6 +108,71 @@ fn fetch_openblas(folder: &Path) -> Result<()> {
     }
     symlink("libopenblas.so.0", plain)?;
     fs::remove_dir_all(&work).context("the downloads cannot be removed")
+}
+
+/// The folder of a CUDA toolkit that had to be fetched; `None` where the environment names one, or it is not wanted.
+///
+/// An error where it cannot be fetched: the tests of a whole target must not fall silent.
+pub(crate) fn cuda() -> Result<Option<PathBuf>> {
+    if std::env::var_os("KERNSMITH_CUDA_HOME").is_some() {
+        println!("xtask: CUDA compiler: named by KERNSMITH_CUDA_HOME");
+        return Ok(None);
+    }
+    if std::env::var_os(WITHOUT_CUDA).is_some() {
+        println!("xtask: SKIPPED: tests of the CUDA compiler: {WITHOUT_CUDA} is set");
+        return Ok(None);
+    }
+    let folder = root().join("target").join("test-needs").join("cuda");
+    // The list is kept beside what it named, so that a new list is noticed.
+    let list = folder.join("wheels.txt");
+    if fs::read_to_string(&list).is_ok_and(|kept| kept == WHEELS) {
+        println!("xtask: CUDA compiler: fetched earlier");
+        return Ok(Some(folder));
+    }
+    fetch_cuda(&folder).with_context(|| {
+        format!("the CUDA compiler cannot be fetched; set {WITHOUT_CUDA}=1 to test without it, or name one with KERNSMITH_CUDA_HOME")
+    })?;
+    fs::write(&list, WHEELS)?;
+    println!("xtask: CUDA compiler: fetched");
+    Ok(Some(folder))
+}
+
+/// Fetches the wheels beside the folder and puts them in place when all are there.
+fn fetch_cuda(folder: &Path) -> Result<()> {
+    let python = python()?;
+    let work = folder.with_extension("work");
+    if work.exists() {
+        fs::remove_dir_all(&work)?;
+    }
+    let wheels = WHEELS.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [group, package, version] = words.as_slice() else { return None };
+        WHEEL_GROUPS.contains(group).then(|| format!("{package}=={version}"))
+    });
+    let mut install =
+        command(&python, &["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]);
+    install.args(["--only-binary=:all:", "--root-user-action=ignore", "--retries=8", "--target"]);
+    install.arg(&work).args(wheels);
+    run(install)?;
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::rename(&work, folder).context("the CUDA compiler cannot be put in place")
+}
+
+/// A Python that has pip; installed where that is possible.
+fn python() -> Result<String> {
+    let works = |python: &&str| succeeds(python, &["-m", "pip", "--version"]);
+    let find = || ["python3", "python"].into_iter().find(works).map(str::to_owned);
+    if let Some(python) = find() {
+        return Ok(python);
+    }
+    if is_root() && succeeds("apt-get", &["--version"]) {
+        println!("xtask: no Python with pip; installing python3-pip");
+        run(command("apt-get", &["update", "-q"]))?;
+        run(command("apt-get", &["install", "-q", "-y", "--no-install-recommends", "python3-pip"]))?;
+    }
+    find().context("there is no Python with pip: install python3-pip")
 }
 
 fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -12,12 +12,16 @@ use crate::{needs, shell};
 pub(crate) fn run(further: &[String]) -> Result<()> {
     needs::compiler()?;
     let openblas = needs::openblas();
+    let cuda = needs::cuda()?;
     let mut command = shell::cargo(&["test", "--workspace", "--no-fail-fast"]);
     command.args(further);
     if let Some(folder) = &openblas {
         for variable in ["LIBRARY_PATH", "LD_LIBRARY_PATH", "KERNSMITH_LIBRARY_PATH"] {
             command.env(variable, with_folder(variable, folder));
         }
+    }
+    if let Some(folder) = cuda {
+        command.env("KERNSMITH_CUDA_HOME", folder);
     }
     let (counts, passed) = watch(command)?;
     println!(

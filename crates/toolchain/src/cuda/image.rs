@@ -140,6 +140,15 @@ fn kernel(file: &File<'_>, name: &str, section: SectionIndex, arch: u32) -> Resu
     Ok(kernel)
 }
 
+/// Tables that the compiler puts beside sine and cosine, with their sizes: the only values at module scope that a source does not
+/// choose.
+const COMPILERS_OWN: [(&str, u64); 3] =
+    [("__cudart_i2opi_f", 24), ("__cudart_i2opi_d", 144), ("__cudart_sin_cos_coeffs", 128)];
+
+fn is_the_compilers_own<'data>(symbol: &impl object::ObjectSymbol<'data>) -> bool {
+    COMPILERS_OWN.iter().any(|own| symbol.name() == Ok(own.0) && symbol.size() == own.1)
+}
+
 /// Variables at module scope. What kernels declare as shared lies in sections of its own and is not among them.
 fn globals(file: &File<'_>) -> Vec<CudaGlobal> {
     let mut found: Vec<CudaGlobal> = file
@@ -150,13 +159,13 @@ fn globals(file: &File<'_>) -> Vec<CudaGlobal> {
             let place = section.name().ok()?;
             let constant = place.starts_with(".nv.constant");
             let global = place.starts_with(".nv.global") || place.starts_with(".nv.managed");
+            let initialised = section.data().is_ok_and(|data| !data.is_empty());
             (constant || global).then(|| CudaGlobal {
                 name: symbol.name().unwrap_or_default().to_owned(),
                 bytes: symbol.size(),
                 constant,
-                writable: global,
-                initialised: !matches!(section.kind(), object::SectionKind::UninitializedData)
-                    && section.data().is_ok_and(|data| !data.is_empty()),
+                writable: global && !(initialised && is_the_compilers_own(&symbol)),
+                initialised,
             })
         })
         .collect();

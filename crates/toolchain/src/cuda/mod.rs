@@ -25,5 +25,6 @@ pub use flags::{allowed_cuda_flags, check_cuda_flags};
 pub use install::{Wheel, install, wheels};
 pub use job::{CudaBuild, CudaJob, CudaObject};
 pub use sass::cuda_instruction_families;
+pub use shims::offered_headers;
 pub use toolchain::{CudaOptions, CudaToolchain, read_facts};
 pub use toolkit::{CudaToolkit, Origin, Part};

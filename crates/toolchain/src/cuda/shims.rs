@@ -127,3 +127,8 @@ using ::sqrt; using ::exp; using ::log; using ::pow; using ::fabs; using ::floor
 using ::fmax; using ::fmin; using ::tanh; using ::sin; using ::cos; using ::erf; using ::fma;
 }
 ";
+
+/// Names of the headers that are offered besides the toolkit's own.
+pub fn offered_headers() -> Vec<String> {
+    headers().into_iter().map(|(name, _)| name).collect()
+}
