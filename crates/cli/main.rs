@@ -54,7 +54,7 @@ fn run(cli: Cli) -> Answer {
     }
 }
 
-/// Answers `__confine`, `__worker` and `__nvrtc`.
+/// Answers `__confine`, `__worker`, `__gpu_worker` and `__nvrtc`.
 fn hidden_verb() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     let verb = arguments.next()?;
@@ -64,6 +64,7 @@ fn hidden_verb() -> Option<ExitCode> {
     let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
     match verb.to_str()? {
         "__worker" => Some(kernsmith_worker::main(arguments)),
+        "__gpu_worker" => Some(kernsmith_worker::gpu_main(arguments)),
         "__nvrtc" => Some(kernsmith_worker::compile_main(arguments)),
         _ => None,
     }

@@ -8,4 +8,5 @@
 //! **Invariant:** every tensor lies between two pages that fault, and is gone when the call has returned.
 
 pub mod cpu;
+pub mod cuda;
 pub mod nvrtc;

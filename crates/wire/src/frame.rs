@@ -130,6 +130,7 @@ pub struct Run {
 pub const fn build_id() -> u64 {
     let id = fold(0xcbf2_9ce4_8422_2325, include_bytes!("frame.rs"));
     let id = fold(id, include_bytes!("control.rs"));
+    let id = fold(id, include_bytes!("gpu.rs"));
     fold(id, env!("CARGO_PKG_VERSION").as_bytes())
 }
 

@@ -5,11 +5,13 @@
 //! ([`Pool`]), and the word that starts a timed interval, which lies in a shared page together with the note of a fault
 //! ([`Control`]).
 //!
-//! **Invariant:** nothing that the worker sends is believed further than [`FromWorker`] allows: no verdict, no time.
+//! **Invariant:** nothing that the worker sends is believed further than [`FromWorker`] allows: no verdict, no time. A GPU
+//! worker runs no foreign host code, so the device's own times are taken from it ([`gpu`]), and held against the parent's clock.
 
 mod channel;
 mod control;
 mod frame;
+pub mod gpu;
 mod pool;
 
 pub use channel::{Channel, FRAME_LIMIT, MAX_FILES, WireError, decode, encode, pair};

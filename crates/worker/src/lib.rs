@@ -9,6 +9,7 @@
 //! verdict.
 
 mod compile;
+mod gpu;
 mod serve;
 mod start;
 
@@ -18,6 +19,8 @@ pub use compile::{COMPILE_VERB, compile_main};
 
 /// The hidden verb of the program: `kernsmith __worker SOCKET`.
 pub const VERB: &str = "__worker";
+/// The hidden verb for a GPU worker: `kernsmith __gpu_worker SOCKET`.
+pub const GPU_VERB: &str = "__gpu_worker";
 
 /// Runs a worker over the inherited socket whose number is the first argument after the verb.
 ///
@@ -29,6 +32,18 @@ pub fn main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
         return ExitCode::from(2);
     };
     match start::begin(channel).and_then(serve::serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(3),
+    }
+}
+
+/// Runs a GPU worker over the inherited socket whose number is the first argument after the verb; exit codes as [`main`]'s.
+pub fn gpu_main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
+    let number = arguments.into_iter().next().and_then(|text| text.parse().ok());
+    let Some(channel) = number.and_then(kernsmith_wire::Channel::inherited) else {
+        return ExitCode::from(2);
+    };
+    match gpu::serve(channel) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(3),
     }
