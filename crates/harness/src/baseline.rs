@@ -25,6 +25,11 @@ pub(crate) struct Frozen {
 }
 
 impl Frozen {
+    /// What was measured: samples of each bench shape in microseconds.
+    pub(crate) const fn new(samples: BTreeMap<usize, Vec<f64>>, noise_floor: f64, performance: Performance) -> Self {
+        Self { samples, noise_floor, performance }
+    }
+
     /// Samples of a bench shape in microseconds.
     pub(crate) fn samples(&self, shape: usize) -> Option<Vec<f64>> {
         self.samples.get(&shape).cloned()
@@ -54,7 +59,7 @@ impl Device {
         let noise_floor = ratios.ci_high.ln().abs().max(ratios.ci_low.ln().abs()).exp();
         let performance = Performance { noise_floor, ..ratios };
         let samples = measured.into_iter().map(|(index, series)| (index, series.baseline)).collect();
-        self.frozen = Some(Frozen { samples, noise_floor, performance });
+        self.frozen = Some(Frozen::new(samples, noise_floor, performance));
         Ok(())
     }
 

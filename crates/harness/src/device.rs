@@ -129,13 +129,13 @@ impl Device {
     }
 }
 
-fn start_oracle(setup: &Setup, arena: &Arena, object: CodeObject) -> Result<Oracle, HarnessError> {
+pub(crate) fn start_oracle(setup: &Setup, arena: &Arena, object: CodeObject) -> Result<Oracle, HarnessError> {
     let mut oracle = Oracle::start(&setup.contract, &setup.spawner, object.path, setup.rng())?;
     oracle.add_store(&arena.inputs, &arena.outputs)?;
     Ok(oracle)
 }
 
-fn build_oracle(setup: &Setup) -> Result<CodeObject, HarnessError> {
+pub(crate) fn build_oracle(setup: &Setup) -> Result<CodeObject, HarnessError> {
     let contract = &setup.contract;
     let symbols = oracle::symbols(contract);
     let request = BuildRequest {

@@ -58,6 +58,20 @@ pub enum HarnessError {
         /// The contract.
         contract: String,
     },
+    /// There is no GPU that can be used.
+    #[error("no GPU can be used here: {reason}; `kernsmith doctor` says more, `--static-only` judges without a device")]
+    NoGpu {
+        /// Why.
+        reason: String,
+    },
+    /// The device is of another architecture than the target.
+    #[error("this device is {device}, the target is {target}; say `--target cuda`, or choose another device")]
+    OtherDevice {
+        /// What was asked for.
+        target: String,
+        /// What is there.
+        device: String,
+    },
     /// A trusted worker came to its end.
     #[error("the {role} worker ended: {problem}")]
     Worker {

@@ -1,13 +1,13 @@
 //! The lanes: which gates a candidate meets, in order.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use kernsmith_core::evidence::GateReport;
-use kernsmith_core::{Candidate, Digest, Evaluate, Evidence, Gate, Lane, Plan};
+use kernsmith_core::{Candidate, Digest, Evaluate, Evidence, Gate, Lane, Performance, Plan};
 use kernsmith_toolchain::CodeObject;
+use kernsmith_toolchain::cuda::CudaObject;
 
 use crate::calibration;
 use crate::check::Tally;
@@ -19,7 +19,8 @@ use crate::gates::{
     admit, audit, build, confirmation, correctness, load, phase, plausibility, quiescence, smoke,
     timed_outputs, timing,
 };
-use crate::harness::{Harness, Inner};
+use crate::gpu;
+use crate::harness::{Harness, Inner, Side};
 use crate::rivals;
 use crate::setup::Setup;
 use crate::trial::{Log, Trial};
@@ -38,9 +39,36 @@ struct Course {
 #[derive(Debug)]
 pub struct Prepared {
     pub(crate) candidate: Candidate,
-    pub(crate) object: Option<CodeObject>,
+    pub(crate) object: Option<Built>,
     pub(crate) log: Log,
     pub(crate) build: BuildLog,
+}
+
+/// A code object, by what it is for.
+#[derive(Debug)]
+pub(crate) enum Built {
+    /// A shared object.
+    Cpu(CodeObject),
+    /// A cubin.
+    Cuda(Box<CudaObject>),
+}
+
+impl Built {
+    const fn digest(&self) -> Digest {
+        match self {
+            Self::Cpu(object) => object.digest,
+            Self::Cuda(object) => object.digest,
+        }
+    }
+
+    fn cpu(self) -> Option<CodeObject> {
+        if let Self::Cpu(object) = self { Some(object) } else { None }
+    }
+
+    /// The cubin, where it is one.
+    pub(crate) fn cuda(self) -> Option<CudaObject> {
+        if let Self::Cuda(object) = self { Some(*object) } else { None }
+    }
 }
 
 impl Evaluate for Harness {
@@ -48,12 +76,15 @@ impl Evaluate for Harness {
     type Prepared = Prepared;
 
     fn prepare(&self, candidate: Candidate) -> impl Future<Output = Result<Prepared, HarnessError>> + Send {
-        let inner = Arc::clone(&self.inner);
-        off_the_loop(move || prepare(&inner.setup, candidate))
+        let side = self.side.clone();
+        off_the_loop(move || match side {
+            Side::Cpu(inner) => prepare(&inner.setup, candidate),
+            Side::Gpu(inner) => gpu::prepare(&inner, candidate),
+        })
     }
 
     fn code_object(&self, prepared: &Prepared) -> Option<Digest> {
-        prepared.object.as_ref().map(|object| object.digest)
+        prepared.object.as_ref().map(Built::digest)
     }
 
     fn judge(
@@ -62,8 +93,11 @@ impl Evaluate for Harness {
         lane: Lane,
         bar: Option<f64>,
     ) -> impl Future<Output = Result<Evidence, HarnessError>> + Send {
-        let inner = Arc::clone(&self.inner);
-        off_the_loop(move || judge(&inner, prepared, lane, bar))
+        let side = self.side.clone();
+        off_the_loop(move || match side {
+            Side::Cpu(inner) => judge(&inner, prepared, lane, bar),
+            Side::Gpu(inner) => gpu::judge(&inner, prepared, lane, bar),
+        })
     }
 }
 
@@ -88,13 +122,14 @@ pub(crate) fn prepare(setup: &Setup, candidate: Candidate) -> Result<Prepared, H
             audit::check(setup, &proposal.plan, &object.facts).map(|note| ((), note))
         })?;
     }
-    Ok(Prepared { candidate, object, log, build: build_log })
+    Ok(Prepared { candidate, object: object.map(Built::Cpu), log, build: build_log })
 }
 
 /// One lane.
 fn judge(inner: &Inner, prepared: Prepared, lane: Lane, bar: Option<f64>) -> Result<Evidence, HarnessError> {
     let setup = &inner.setup;
-    let Prepared { candidate, mut object, mut log, build } = prepared;
+    let Prepared { candidate, object, mut log, build } = prepared;
+    let mut object = object.and_then(Built::cpu);
     if lane == Lane::Confirm && log.passes() {
         let before = object.as_ref().map(|object| object.facts.clone());
         let proposal = &candidate.proposal;
@@ -132,6 +167,7 @@ pub(crate) fn fully(inner: &Inner, candidate: Candidate) -> Result<Evidence, Har
         prepared
     });
     let Prepared { candidate, object, mut log, build } = prepared?;
+    let object = object.and_then(Built::cpu);
     let Some(first) = object.as_ref().filter(|_| log.passes()) else {
         return Ok(evidence::packet(
             setup,
@@ -296,6 +332,18 @@ fn findings(trial: &mut Trial<'_>) -> Findings {
         performance: trial.performance.take(),
         confinement: trial.kernel.worker.confinement.clone(),
     }
+}
+
+/// Verifies the frozen baseline and times it against itself, once.
+pub(crate) fn freeze(inner: &Inner) -> Result<Performance, HarnessError> {
+    let setup = &inner.setup;
+    let mut device = inner.device();
+    if device.frozen.is_none() {
+        verify_baseline(setup, &mut device)?;
+        device.freeze(setup)?;
+    }
+    let performance = device.frozen.as_ref().map(|frozen| frozen.performance.clone());
+    performance.ok_or_else(|| HarnessError::NoWorkload { contract: setup.contract.name.clone() })
 }
 
 /// Puts the frozen baseline through the correctness gate before anything is measured against it.

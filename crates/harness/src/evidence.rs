@@ -1,7 +1,7 @@
 //! Putting the packet together.
 
 use kernsmith_core::evidence::{
-    Artifacts, CandidateFacts, EVIDENCE_SCHEMA, Environment, Security, Validation, Verdict,
+    Artifacts, CandidateFacts, EVIDENCE_SCHEMA, Environment, ObjectFacts, Security, Validation, Verdict,
 };
 use kernsmith_core::{Candidate, Digest, Evidence, Lane, Performance};
 use kernsmith_sandbox::Confinement;
@@ -24,12 +24,43 @@ pub(crate) struct Findings {
     pub(crate) confinement: Confinement,
 }
 
-/// The packet of one judgement.
+/// What is known of a code object, whatever it is for.
+#[derive(Debug)]
+pub(crate) struct BuiltFacts {
+    pub(crate) digest: Digest,
+    pub(crate) build_ms: f64,
+    pub(crate) facts: ObjectFacts,
+}
+
+impl BuiltFacts {
+    /// Of a shared object.
+    pub(crate) fn of(object: &CodeObject) -> Self {
+        Self { digest: object.digest, build_ms: object.build_ms, facts: object.facts.clone() }
+    }
+}
+
+/// The packet of one judgement on the processor.
 pub(crate) fn packet(
     setup: &Setup,
     candidate: &Candidate,
     lane: Lane,
     object: Option<&CodeObject>,
+    build: &BuildLog,
+    log: Log,
+    found: Findings,
+) -> Evidence {
+    let environment = environment(setup, object.map_or(&[][..], |object| &object.flags));
+    assemble(setup, candidate, lane, environment, object.map(BuiltFacts::of), build, log, found)
+}
+
+/// The packet of one judgement, wherever it was made.
+#[expect(clippy::too_many_arguments, reason = "the packet has that many parts, and this is the one place that knows them all")]
+pub(crate) fn assemble(
+    setup: &Setup,
+    candidate: &Candidate,
+    lane: Lane,
+    environment: Environment,
+    object: Option<BuiltFacts>,
     build: &BuildLog,
     log: Log,
     found: Findings,
@@ -47,9 +78,9 @@ pub(crate) fn packet(
             target: candidate.target.clone(),
             language: candidate.proposal.language,
             source: candidate.source_digest,
-            code_object: object.map(|object| object.digest),
+            code_object: object.as_ref().map(|object| object.digest),
         },
-        environment: environment(setup, object.map_or(&[][..], |object| &object.flags)),
+        environment,
         validation: Validation {
             gates: log.reports,
             calls_checked: found.tally.calls,
@@ -59,8 +90,8 @@ pub(crate) fn packet(
         performance: found.performance.filter(|_| accepted),
         artifacts: Artifacts {
             build_log: build.text.lines().take(LOG_LINES).collect::<Vec<_>>().join("\n"),
-            build_ms: object.map(|object| object.build_ms),
-            object: object.map(|object| object.facts.clone()),
+            build_ms: object.as_ref().map(|object| object.build_ms),
+            object: object.map(|object| object.facts),
         },
         security: Security {
             sandbox: found.confinement.summary(),

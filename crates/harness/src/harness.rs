@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kernsmith_core::{Candidate, Evidence, Performance, Plan, Target};
 use kernsmith_isa_corpus::Rules;
 use kernsmith_op_contract::Contract;
+use kernsmith_toolchain::cuda::CudaToolchain;
 use kernsmith_toolchain::{Host, Toolchain};
 
 use crate::calibration::{self, Calibration};
 use crate::device::Device;
 use crate::error::HarnessError;
 use crate::evaluate;
+use crate::gpu;
 use crate::layout::Shape;
 use crate::lint;
 use crate::options::HarnessOptions;
@@ -38,12 +40,34 @@ pub struct OpenRequest {
     pub seed: Option<u64>,
     /// Where measured ceilings are kept.
     pub cache_dir: PathBuf,
+    /// A GPU instead of the processor.
+    pub gpu: Option<GpuRequest>,
 }
 
-/// Judges candidates for one contract on the processor that it runs on.
+/// Which GPU, and what compiles for it.
+#[derive(Debug)]
+pub struct GpuRequest {
+    /// The target; its architecture must be the device's.
+    pub target: Target,
+    /// The compiler.
+    pub toolchain: Arc<CudaToolchain>,
+    /// Number of the device among those that the driver shows.
+    pub ordinal: u32,
+}
+
+/// Judges candidates for one contract, on the processor that it runs on or on a GPU.
 #[derive(Debug, Clone)]
 pub struct Harness {
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) side: Side,
+}
+
+/// What candidates run on.
+#[derive(Debug, Clone)]
+pub(crate) enum Side {
+    /// The processor.
+    Cpu(Arc<Inner>),
+    /// A GPU.
+    Gpu(Arc<gpu::Inner>),
 }
 
 /// The one device, and what belongs to it.
@@ -66,81 +90,113 @@ impl Harness {
     /// Builds oracle and baseline and starts the oracle. Blocks for a compilation or two. Nothing is run on a machine that
     /// does not reach the demanded confinement.
     pub fn open(request: OpenRequest) -> Result<Self, HarnessError> {
-        let OpenRequest { contract, toolchain, options, rules, user_baseline, self_exe, seed, cache_dir } =
-            request;
-        kernsmith_sandbox::demand(&self_exe, options.minimum_sandbox)?;
-        let host = Host::detect();
-        let target = Target::host();
-        let baseline = baseline(&contract, &target, user_baseline)?;
-        let contract = contract.for_platform(target.platform());
-        let shapes: Result<Vec<Shape>, HarnessError> =
-            contract.workloads.iter().map(|workload| Shape::of(&contract, workload)).collect();
-        let spawner = Spawner::new(
-            self_exe,
-            options.worker_memory_bytes,
-            options.worker_resident_bytes,
-            options.minimum_sandbox,
-            host.cores.max(1),
-        );
-        let setup = Setup {
-            contract,
-            toolchain,
-            options,
-            rules,
-            spawner,
-            host,
-            target,
-            shapes: shapes?,
-            cache_dir,
-            baseline,
-            seed,
-            drawn: AtomicU64::new(0),
-        };
+        kernsmith_sandbox::demand(&request.self_exe, request.options.minimum_sandbox)?;
+        let gpu = request.gpu.as_ref().map(|gpu| (gpu.target.clone(), gpu.toolchain.clone(), gpu.ordinal));
+        let target = gpu.as_ref().map_or_else(Target::host, |(target, ..)| target.clone());
+        let setup = setup(request, target)?;
+        if let Some((_, toolchain, ordinal)) = gpu {
+            let inner = gpu::open(setup, toolchain, ordinal)?;
+            return Ok(Self { side: Side::Gpu(Arc::new(inner)) });
+        }
         let device = Device::open(&setup)?;
         let inner = Inner { setup, device: Mutex::new(device), calibration: std::sync::OnceLock::new() };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { side: Side::Cpu(Arc::new(inner)) })
+    }
+
+    fn setup(&self) -> &Setup {
+        match &self.side {
+            Side::Cpu(inner) => &inner.setup,
+            Side::Gpu(inner) => &inner.setup,
+        }
+    }
+
+    /// The target, with the device's architecture.
+    pub fn target(&self) -> &Target {
+        &self.setup().target
     }
 
     /// Verifies the frozen baseline and times it against itself. Returns its name, source, plan and times; the
     /// times' `noise_floor` is what the machine adds. Done once; asked again, it answers from memory.
     pub fn freeze_baseline(&self) -> Result<(String, String, Plan, Performance), HarnessError> {
-        let setup = &self.inner.setup;
-        let mut device = self.inner.device();
-        if device.frozen.is_none() {
-            evaluate::verify_baseline(setup, &mut device)?;
-            device.freeze(setup)?;
-        }
-        let baseline = &setup.baseline;
-        let performance = device.frozen.as_ref().map(|frozen| frozen.performance.clone());
-        let performance =
-            performance.ok_or_else(|| HarnessError::NoWorkload { contract: setup.contract.name.clone() })?;
+        let performance = match &self.side {
+            Side::Cpu(inner) => evaluate::freeze(inner)?,
+            Side::Gpu(inner) => gpu::freeze(inner)?,
+        };
+        let baseline = &self.setup().baseline;
         Ok((baseline.name.clone(), baseline.source.clone(), baseline.plan.clone(), performance))
     }
 
-    /// Every lane in one go: verification, and confirmation with the fresh build made while correctness is checked.
+    /// Every lane in one go: verification, and confirmation with a fresh build.
     pub fn evaluate_fully(&self, candidate: Candidate) -> Result<Evidence, HarnessError> {
-        evaluate::fully(&self.inner, candidate)
+        match &self.side {
+            Side::Cpu(inner) => evaluate::fully(inner, candidate),
+            Side::Gpu(inner) => gpu::evaluate_fully(inner, candidate),
+        }
     }
 
     /// What the machine can do; measured on the first call unless the cache knows, empty where it is switched off.
-    pub fn calibration(&self) -> Result<&Calibration, HarnessError> {
-        if let Some(known) = self.inner.calibration.get() {
-            return Ok(known);
+    pub fn calibration(&self) -> Result<Calibration, HarnessError> {
+        let inner = match &self.side {
+            Side::Cpu(inner) => inner,
+            Side::Gpu(inner) => {
+                gpu::freeze(inner)?;
+                return Ok(inner.calibration());
+            }
+        };
+        if let Some(known) = inner.calibration.get() {
+            return Ok(known.clone());
         }
-        let mut device = self.inner.device();
-        calibration::ensure(&self.inner.setup, &mut device)?;
-        Ok(self.inner.calibration.get_or_init(|| device.calibration.clone()))
+        let mut device = inner.device();
+        calibration::ensure(&inner.setup, &mut device)?;
+        Ok(inner.calibration.get_or_init(|| device.calibration.clone()).clone())
     }
 
     /// Runs the contract's own oracle, laws and baseline against it, and cheap cheats: is it strong enough to judge with?
     pub fn lint_contract(&self) -> Result<Vec<kernsmith_op_contract::Finding>, HarnessError> {
-        lint::lint(&self.inner.setup, &mut self.inner.device())
+        match &self.side {
+            Side::Cpu(inner) => lint::lint(&inner.setup, &mut inner.device()),
+            Side::Gpu(_) => Err(HarnessError::CutOff("contracts are attacked on the processor".to_owned())),
+        }
     }
 
     /// What a judgement's `environment` will say of this machine.
     pub fn environment(&self) -> kernsmith_core::evidence::Environment {
-        crate::evidence::environment(&self.inner.setup, &[])
+        match &self.side {
+            Side::Cpu(inner) => crate::evidence::environment(&inner.setup, &[]),
+            Side::Gpu(inner) => inner.environment(&[]),
+        }
     }
+}
+
+fn setup(request: OpenRequest, target: Target) -> Result<Setup, HarnessError> {
+    let OpenRequest { contract, toolchain, options, rules, user_baseline, self_exe, seed, cache_dir, gpu: _ } =
+        request;
+    let host = Host::detect();
+    let baseline = baseline(&contract, &target, user_baseline)?;
+    let contract = contract.for_platform(target.platform());
+    let shapes: Result<Vec<Shape>, HarnessError> =
+        contract.workloads.iter().map(|workload| Shape::of(&contract, workload)).collect();
+    let spawner = Spawner::new(
+        self_exe,
+        options.worker_memory_bytes,
+        options.worker_resident_bytes,
+        options.minimum_sandbox,
+        host.cores.max(1),
+    );
+    Ok(Setup {
+        contract,
+        toolchain,
+        options,
+        rules,
+        spawner,
+        host,
+        target,
+        shapes: shapes?,
+        cache_dir,
+        baseline,
+        seed,
+        drawn: AtomicU64::new(0),
+    })
 }
 
 fn baseline(

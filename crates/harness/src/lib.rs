@@ -1,7 +1,7 @@
 //! Judges candidates: the gates, parent side.
 //!
-//! [`Harness`] implements [`kernsmith_core::Evaluate`] for the processor that it runs on. Each gate is a file of its own
-//! in `gates/`, in the order of [`kernsmith_core::Gate`]; what each defends against is in
+//! [`Harness`] implements [`kernsmith_core::Evaluate`] for the processor that it runs on, and for a GPU (`gpu/`). Each gate is a
+//! file of its own in `gates/`, in the order of [`kernsmith_core::Gate`]; what each defends against is in
 //! `docs/verification-contract.md`, what they cost in `docs/harness-cost.md`, and every field of the packet that comes out
 //! in `docs/evidence-schema.md`.
 //!
@@ -18,6 +18,7 @@ mod error;
 mod evaluate;
 mod evidence;
 mod gates;
+mod gpu;
 mod harness;
 mod inputs;
 mod layout;
@@ -36,7 +37,7 @@ mod trial;
 pub use calibration::Calibration;
 pub use error::HarnessError;
 pub use evaluate::Prepared;
-pub use harness::{Harness, OpenRequest};
+pub use harness::{GpuRequest, Harness, OpenRequest};
 pub use options::HarnessOptions;
 pub use static_gates::{StaticReport, StaticRequest, evaluate_static};
 

@@ -52,12 +52,12 @@ impl Calibration {
     }
 
     /// Whether a size has been measured itself.
-    fn knows(&self, bytes: f64) -> bool {
+    pub(crate) fn knows(&self, bytes: f64) -> bool {
         self.copies.iter().any(|ceiling| (ceiling.bytes / bytes - 1.0).abs() < 0.01)
     }
 
     /// Keeps the higher of two ceilings of one size.
-    fn learn(&mut self, new: CopyCeiling) {
+    pub(crate) fn learn(&mut self, new: CopyCeiling) {
         let known = self.copies.iter_mut().find(|ceiling| (ceiling.bytes / new.bytes - 1.0).abs() < 0.01);
         match known {
             Some(known) if known.bytes_per_second < new.bytes_per_second => *known = new,

@@ -46,7 +46,7 @@ pub(crate) fn check(setup: &Setup, candidate: &Candidate) -> Result<String, Stop
 }
 
 /// Holds source and plan against the hard rules of the target, before anything is built.
-fn rules(setup: &Setup, candidate: &Candidate) -> Result<String, Stop> {
+pub(crate) fn rules(setup: &Setup, candidate: &Candidate) -> Result<String, Stop> {
     let contract = &setup.contract;
     let mut numbers = Bindings::from([("cores".to_owned(), i64::from(setup.host.cores))]);
     for tensor in contract.inputs.iter().chain(&contract.outputs) {
@@ -68,7 +68,7 @@ fn rules(setup: &Setup, candidate: &Candidate) -> Result<String, Stop> {
     Ok(if warnings.is_empty() { kept } else { format!("{kept}; {}", warnings.join("; ")) })
 }
 
-fn source(setup: &Setup, text: &str) -> Result<(), Stop> {
+pub(crate) fn source(setup: &Setup, text: &str) -> Result<(), Stop> {
     let invalid = |detail: String| Err(Stop::rejected(FailureClass::SourceInvalid, detail));
     if text.trim().is_empty() {
         return invalid("the source is empty".to_owned());

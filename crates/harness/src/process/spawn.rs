@@ -78,6 +78,11 @@ impl Spawner {
         Self { self_exe, memory_bytes, resident_bytes, minimum_sandbox, cores, pages: Arc::default() }
     }
 
+    /// The program that answers the hidden verbs.
+    pub(crate) fn self_exe(&self) -> &Path {
+        &self.self_exe
+    }
+
     /// Starts a worker, confines it and loads a code object. A kernel that cannot be loaded is rejected.
     pub(crate) fn start(
         &self,

@@ -1,0 +1,117 @@
+//! The gates that need no device: admission and audit of GPU candidates.
+
+use kernsmith_core::evidence::{KernelFacts, ObjectFacts};
+use kernsmith_core::launch::Names;
+use kernsmith_core::{Candidate, FailureClass, Language, Plan};
+use kernsmith_toolchain::cuda::CudaFacts;
+use kernsmith_wire::gpu::GpuDevice;
+
+use super::resolve::{Addresses, Resolver};
+use crate::error::Stop;
+use crate::gates::admit;
+use crate::setup::Setup;
+
+/// A workspace may be this many times as large as all tensors together, and at least [`WORKSPACE_FLOOR_BYTES`].
+const WORKSPACE_FACTOR: u64 = 8;
+const WORKSPACE_FLOOR_BYTES: u64 = 64 << 20;
+
+/// G0: the text and the plan are legal for the contract and for the device.
+pub(crate) fn admit(setup: &Setup, candidate: &Candidate, device: &GpuDevice) -> Result<String, Stop> {
+    let proposal = &candidate.proposal;
+    let (contract, plan) = (&setup.contract, &proposal.plan);
+    admit::source(setup, &proposal.source)?;
+    if proposal.language != Language::Cuda || candidate.target.platform() != setup.target.platform() {
+        let detail = format!("{} for {} cannot run on {}", proposal.language, candidate.target, setup.target);
+        return Err(Stop::rejected(FailureClass::PlanInvalid, detail));
+    }
+    let axes: Vec<&str> = contract.axes.iter().map(|axis| axis.name.as_str()).collect();
+    let tensors: Vec<&str> =
+        contract.inputs.iter().chain(&contract.outputs).map(|tensor| tensor.name.as_str()).collect();
+    let scalars: Vec<&str> = contract.scalars.iter().map(|scalar| scalar.name.as_str()).collect();
+    let names = Names { axes: &axes, tensors: &tensors, scalars: &scalars };
+    let legal = plan.check(&axes).and_then(|()| plan.check_for_gpu(names));
+    legal.map_err(|error| Stop::rejected(FailureClass::PlanInvalid, error.to_string()))?;
+    let launches = numbers(setup, plan, device)?;
+    let rules = admit::rules(setup, candidate)?;
+    Ok(format!("{} bytes, {launches} launches over all shapes, {rules}", proposal.source.len()))
+}
+
+/// Evaluates the plan over every shape, with addresses that mean nothing.
+fn numbers(setup: &Setup, plan: &Plan, device: &GpuDevice) -> Result<usize, Stop> {
+    let resolver = Resolver { contract: &setup.contract, plan, device };
+    let kernels = resolver.kernels(&setup.shapes)?;
+    let tensors = setup.contract.inputs.iter().chain(&setup.contract.outputs).map(|tensor| &tensor.name);
+    let names = tensors.chain(plan.workspaces.iter().map(|workspace| &workspace.name));
+    let addresses = Addresses { by_name: names.map(|name| (name.clone(), 0)).collect() };
+    let mut launches = 0;
+    for shape in &setup.shapes {
+        launches += resolver.call(shape, &addresses, &kernels)?.launches.len();
+        let limit = (WORKSPACE_FACTOR * (shape.input_bytes() + shape.output_bytes())).max(WORKSPACE_FLOOR_BYTES);
+        let wanted = resolver.workspaces(shape)?.iter().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
+        if wanted > limit {
+            let detail = format!("workspaces of {wanted} bytes; {limit} are allowed");
+            return Err(Stop::rejected(FailureClass::PlanInvalid, detail));
+        }
+    }
+    Ok(launches)
+}
+
+/// G2: the object holds what it should and nothing else.
+pub(crate) fn audit(setup: &Setup, plan: &Plan, facts: &CudaFacts) -> Result<String, Stop> {
+    for symbol in plan.symbols() {
+        if facts.kernel(symbol).is_none() {
+            let detail = format!("there is no kernel `{symbol}`; declare it extern \"C\" __global__");
+            return Err(Stop::rejected(FailureClass::MissingSymbol, detail));
+        }
+    }
+    if let Some(name) = facts.undefined.first() {
+        return Err(Stop::rejected(FailureClass::ForbiddenImport, format!("the object needs `{name}`")));
+    }
+    if let Some(global) = facts.globals.iter().find(|global| global.writable) {
+        let detail = format!("`{}` outlives a launch: {} bytes at module scope that kernels can write", global.name, global.bytes);
+        return Err(Stop::rejected(FailureClass::PersistentState, detail));
+    }
+    let by_target = setup.contract.expected_instructions.get(&setup.target.to_string());
+    let by_platform = setup.contract.expected_instructions.get(setup.target.platform());
+    let wanted = plan.expected_instructions.iter().chain(by_target.into_iter().chain(by_platform).flatten());
+    let mut promised = 0;
+    for family in wanted {
+        promised += 1;
+        if facts.families.get(family).copied().unwrap_or(0) == 0 {
+            let there: Vec<String> = facts.families.iter().map(|(family, count)| format!("{family} {count}")).collect();
+            let detail = format!("no `{family}` instruction; found: {}", there.join(", "));
+            return Err(Stop::rejected(FailureClass::IntentMismatch, detail));
+        }
+    }
+    let registers = facts.kernels.iter().map(|kernel| kernel.registers).max().unwrap_or(0);
+    let spills: u64 = facts.kernels.iter().map(|kernel| kernel.spill_store_bytes).sum();
+    Ok(format!(
+        "{} bytes of code, at most {registers} registers, {spills} bytes spilled, {promised} promised families found",
+        facts.text_bytes
+    ))
+}
+
+/// The facts in the words of the evidence packet.
+pub(crate) fn object_facts(facts: &CudaFacts) -> ObjectFacts {
+    ObjectFacts {
+        text_bytes: facts.text_bytes,
+        data_bytes: facts.globals.iter().filter(|global| global.writable).map(|global| global.bytes).sum(),
+        exports: facts.kernels.iter().map(|kernel| kernel.symbol.clone()).collect(),
+        imports: facts.undefined.clone(),
+        families: facts.families.clone(),
+        kernels: facts
+            .kernels
+            .iter()
+            .map(|kernel| KernelFacts {
+                symbol: kernel.symbol.clone(),
+                registers: kernel.registers,
+                spill_store_bytes: kernel.spill_store_bytes as u32,
+                spill_load_bytes: kernel.spill_load_bytes as u32,
+                stack_bytes: kernel.stack_bytes as u32,
+                static_shared_bytes: kernel.static_shared_bytes as u32,
+                barriers: kernel.barriers,
+            })
+            .collect(),
+        ..ObjectFacts::default()
+    }
+}

@@ -1,0 +1,168 @@
+//! One candidate in one GPU worker: what the GPU gates work on.
+
+use std::collections::BTreeMap;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use kernsmith_core::evidence::Performance;
+use kernsmith_core::{Lane, Plan};
+use kernsmith_op_contract::Role;
+use rand_chacha::ChaCha12Rng;
+
+use super::runner::{Bare, GpuRunner};
+use super::timed::TimedPool;
+use super::worker::Workshop;
+use crate::arena::Arena;
+use crate::baseline::Frozen;
+use crate::calibration::Calibration;
+use crate::check::Tally;
+use crate::error::HarnessError;
+use crate::oracle::Oracle;
+use crate::setup::Setup;
+use crate::trial::TimedOutputs;
+
+/// What evaluations share and use one after the other.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) arena: Arena,
+    pub(crate) oracle: Oracle,
+    pub(crate) workshop: Workshop,
+    /// A worker with a fresh context, made ready while the one before was still in use.
+    pub(crate) spare: Option<JoinHandle<Result<Bare, HarnessError>>>,
+    /// The worker that candidates are screened in, one after the other.
+    pub(crate) screen: Option<GpuRunner>,
+    pub(crate) baseline: Option<GpuRunner>,
+    pub(crate) baseline_cubin: Vec<u8>,
+    pub(crate) timed: BTreeMap<usize, TimedPool>,
+    pub(crate) frozen: Option<Frozen>,
+    pub(crate) calibration: Calibration,
+}
+
+/// One candidate in one worker.
+pub(crate) struct GpuTrial<'a> {
+    pub(crate) setup: &'a Setup,
+    pub(crate) state: &'a mut State,
+    pub(crate) lane: Lane,
+    /// The ratio of the best candidate so far.
+    pub(crate) bar: Option<f64>,
+    pub(crate) runner: GpuRunner,
+    pub(crate) rng: ChaCha12Rng,
+    pub(crate) tally: Tally,
+    pub(crate) notes: Vec<String>,
+    pub(crate) performance: Option<Performance>,
+    pub(crate) seen: TimedOutputs,
+    /// Trusted code may take its time.
+    pub(crate) patient: bool,
+}
+
+impl State {
+    /// A worker with a fresh context; the next one is made ready meanwhile.
+    pub(crate) fn fresh(&mut self) -> Result<Bare, HarnessError> {
+        let bare = match self.spare.take() {
+            Some(waiting) => waiting
+                .join()
+                .unwrap_or_else(|_| Err(HarnessError::CutOff("starting a worker panicked".to_owned()))),
+            None => Bare::start(&self.workshop),
+        };
+        let workshop = self.workshop.clone();
+        self.spare = Some(std::thread::spawn(move || Bare::start(&workshop)));
+        bare
+    }
+
+    /// The frozen baseline in a worker of its own.
+    pub(crate) fn take_baseline(&mut self, setup: &Setup) -> Result<GpuRunner, HarnessError> {
+        match self.baseline.take() {
+            Some(runner) => Ok(runner),
+            None => self.start_baseline(setup),
+        }
+    }
+
+    /// A new worker for the frozen baseline.
+    pub(crate) fn start_baseline(&mut self, setup: &Setup) -> Result<GpuRunner, HarnessError> {
+        let bare = self.fresh()?;
+        let baseline = &setup.baseline;
+        bare.load(setup, &baseline.plan, &self.baseline_cubin, &self.arena)
+            .map_err(|stop| stop.trusted(&baseline.name))
+    }
+
+    /// Makes the timed buffers of all bench shapes.
+    pub(crate) fn open_all_timed(&mut self, setup: &Setup) -> Result<Vec<usize>, HarnessError> {
+        let bench = setup.shapes_of(Role::Bench);
+        for &shape in &bench {
+            if !self.timed.contains_key(&shape) {
+                let mut pool = TimedPool::draw(setup, shape)?;
+                pool.store = self.oracle.add_store(&pool.inputs, &pool.outputs)?;
+                self.timed.insert(shape, pool);
+            }
+        }
+        Ok(bench)
+    }
+}
+
+impl<'a> GpuTrial<'a> {
+    /// Loads a candidate: in a process of its own, or, to be screened, in the one that is warm.
+    pub(crate) fn load(
+        setup: &'a Setup,
+        state: &'a mut State,
+        plan: &Plan,
+        cubin: &[u8],
+        lane: Lane,
+        bar: Option<f64>,
+    ) -> Result<Self, Stop> {
+        let runner = match state.screen.take().filter(|_| lane == Lane::Screen) {
+            Some(mut warm) => match warm.replace(setup, plan, cubin) {
+                Ok(()) => warm,
+                Err(Stop::Rejected(rejection)) => {
+                    // A plan that cannot be loaded leaves the process as it was.
+                    state.screen = Some(warm);
+                    return Err(Stop::Rejected(rejection));
+                }
+                Err(Stop::Apparatus(_)) => state.fresh()?.load(setup, plan, cubin, &state.arena)?,
+            },
+            None => state.fresh()?.load(setup, plan, cubin, &state.arena)?,
+        };
+        Ok(Self::around(setup, state, runner, lane, bar))
+    }
+
+    /// A trial around code that is loaded.
+    pub(crate) fn around(
+        setup: &'a Setup,
+        state: &'a mut State,
+        runner: GpuRunner,
+        lane: Lane,
+        bar: Option<f64>,
+    ) -> Self {
+        Self {
+            setup,
+            state,
+            lane,
+            bar,
+            runner,
+            rng: setup.rng(),
+            tally: Tally::default(),
+            notes: Vec::new(),
+            performance: None,
+            seen: TimedOutputs::default(),
+            patient: false,
+        }
+    }
+
+    /// How long a call over a shape may take.
+    pub(crate) fn timeout(&self, shape: usize) -> Duration {
+        if self.patient {
+            return Duration::from_mins(1);
+        }
+        let baseline_us = self.state.frozen.as_ref().and_then(|frozen| frozen.median_us(shape));
+        self.setup.call_timeout(baseline_us)
+    }
+
+    /// The bench shape with the smallest tensors: for gates that need many calls.
+    pub(crate) fn smallest_bench(&self) -> Result<usize, HarnessError> {
+        let size = |index: &usize| {
+            let shape = &self.setup.shapes[*index];
+            shape.input_bytes() + shape.output_bytes()
+        };
+        let bench = self.setup.shapes_of(Role::Bench).into_iter().min_by_key(size);
+        bench.ok_or_else(|| HarnessError::NoWorkload { contract: self.setup.contract.name.clone() })
+    }
+}
