@@ -11,13 +11,14 @@ use std::sync::Arc;
 use kernsmith_core::event::Opened;
 use kernsmith_core::{Entry, Event, Plan, RunId, Seq, Target};
 use kernsmith_experiment_log::{RunReader, find};
-use kernsmith_harness::{Harness, HarnessOptions, OpenRequest};
+use kernsmith_harness::{GpuRequest, Harness, HarnessOptions, OpenRequest};
 use kernsmith_isa_corpus::Rules;
 use kernsmith_op_contract::{Contract, Finding, Library};
 use kernsmith_planner::Tree;
 use kernsmith_sandbox::Level;
 use kernsmith_search_config::{Loaded, Request, SearchConfig, load};
 use kernsmith_skill::{Machine, Skills};
+use kernsmith_toolchain::cuda::{CudaOptions, CudaToolchain};
 use kernsmith_toolchain::{Host, Toolchain, ToolchainOptions};
 
 use crate::args::Global;
@@ -92,16 +93,26 @@ pub(crate) fn recorded_baseline(reader: &RunReader) -> Result<Option<(String, Pl
     Ok(None)
 }
 
-/// A target word; `cpu` is this machine's.
+/// Compilations for a GPU at the same time, at most: each helper holds a compiler in memory.
+const COMPILE_HELPERS_MAX: u32 = 8;
+/// The GPU that is used where a target names none by number.
+const FIRST_GPU: u32 = 0;
+
+/// A target word; `cpu` is this machine's, `cuda` is what the first GPU is.
 pub(crate) fn target(text: &str) -> Result<Target, CliError> {
+    if text == "cuda" {
+        let self_exe = std::env::current_exe().map_err(CliError::apparatus)?;
+        return kernsmith_harness::gpu_target(&self_exe, FIRST_GPU).map_err(CliError::apparatus);
+    }
     let target: Target = text.parse().map_err(|error| CliError::usage(format!("{error}")))?;
     match target {
         Target::Cpu(_) if target == Target::host() => Ok(target),
         Target::Cpu(_) => {
             Err(CliError::usage(format!("`{target}` is not this machine, which is `{}`", Target::host())))
         }
-        Target::Cuda(_) | Target::Hip(_) => {
-            Err(CliError::usage(format!("`{target}` cannot be judged by this version yet; `cpu` can")))
+        Target::Cuda(_) => Ok(target),
+        Target::Hip(_) => {
+            Err(CliError::usage(format!("`{target}` cannot be judged by this version yet; `cpu` and `cuda` can")))
         }
     }
 }
@@ -197,6 +208,8 @@ pub(crate) struct Bench {
     pub(crate) config: SearchConfig,
     pub(crate) target: Target,
     pub(crate) toolchain: Arc<Toolchain>,
+    /// Compiles for a GPU, where the target is one.
+    cuda: Option<Arc<CudaToolchain>>,
     pub(crate) host: Host,
     pub(crate) skills: Skills,
     self_exe: PathBuf,
@@ -238,12 +251,23 @@ impl Bench {
             self_exe: Some(self_exe.clone()),
         })
         .map_err(CliError::apparatus)?;
+        let cuda = matches!(target, Target::Cuda(_)).then(|| {
+            CudaToolchain::open(&CudaOptions {
+                home: None,
+                cache_dir: cache.clone(),
+                timeout_seconds: config.build.timeout_seconds,
+                memory_bytes: config.build.memory_bytes.0,
+                helpers: Host::detect().cores.clamp(1, COMPILE_HELPERS_MAX) as usize,
+                self_exe: self_exe.clone(),
+            })
+        });
+        let cuda = cuda.transpose().map_err(CliError::apparatus)?.map(Arc::new);
         let mut roots = global.skills.clone();
         roots.extend(config.paths.skills.iter().map(PathBuf::from));
         roots.extend(kernsmith_skill::default_roots());
         let skills = Skills::open(roots).map_err(CliError::bad_input)?;
         let (toolchain, host, target) = (Arc::new(toolchain), Host::detect(), target.clone());
-        Ok(Self { config, target, toolchain, host, skills, self_exe, cache })
+        Ok(Self { config, target, toolchain, cuda, host, skills, self_exe, cache })
     }
 
     /// A harness for one contract; `baseline` replaces the contract's own.
@@ -262,6 +286,11 @@ impl Bench {
             self_exe: self.self_exe.clone(),
             seed,
             cache_dir: self.cache.clone(),
+            gpu: self.cuda.as_ref().map(|toolchain| GpuRequest {
+                target: self.target.clone(),
+                toolchain: toolchain.clone(),
+                ordinal: FIRST_GPU,
+            }),
         })
         .map_err(CliError::apparatus)
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kernsmith_core::{Candidate, Evidence, Plan, Proposal};
+use kernsmith_core::{Candidate, Evidence, Language, Plan, Proposal, Target};
 
 use crate::args::{Format, Global};
 use crate::commands::static_only;
@@ -49,7 +49,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Answer {
     let plan = session::plan(args.plan.as_deref(), &contract.variable_axes())?;
     let baseline = args.baseline.as_deref().map(session::read_text).transpose()?;
     let bench = Bench::open(global, &target)?;
-    let candidate = Candidate::new(&contract.name, &target, Proposal::by_user(source, plan));
+    let language = if matches!(target, Target::Cuda(_)) { Language::Cuda } else { Language::Cpp };
+    let proposal = Proposal { language, ..Proposal::by_user(source, plan) };
+    let candidate = Candidate::new(&contract.name, &target, proposal);
     let harness = bench.harness(contract, baseline.map(|source| (source, Plan::default())), args.seed)?;
     let mut evidence = harness.evaluate_fully(candidate).map_err(CliError::apparatus)?;
     evidence.replay = replay_command(args);

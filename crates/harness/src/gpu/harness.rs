@@ -1,10 +1,12 @@
 //! The lanes: which gates a GPU candidate meets, in order.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kernsmith_core::evidence::{Environment, GateReport};
 use kernsmith_core::{Candidate, Digest, Evidence, Gate, Lane, Performance, Target};
+use kernsmith_sandbox::Level;
 use kernsmith_toolchain::cuda::{CudaBuild, CudaJob, CudaObject, CudaToolchain};
 use kernsmith_wire::gpu::GpuDevice;
 
@@ -67,7 +69,7 @@ impl Inner {
 
 /// Finds the device, builds the trusted kernels, the oracle and the baseline.
 pub(crate) fn open(mut setup: Setup, cuda: Arc<CudaToolchain>, ordinal: u32) -> Result<Inner, HarnessError> {
-    let scout = GpuWorker::greet(&setup.spawner.self_exe().to_owned(), ordinal)?;
+    let scout = GpuWorker::greet(setup.spawner.self_exe(), ordinal, setup.options.minimum_sandbox)?;
     let device = scout.device.clone();
     drop(scout);
     if setup.target.arch() != device.arch {
@@ -80,6 +82,7 @@ pub(crate) fn open(mut setup: Setup, cuda: Arc<CudaToolchain>, ordinal: u32) -> 
     let workshop = Workshop {
         self_exe: setup.spawner.self_exe().to_owned(),
         ordinal,
+        least: setup.options.minimum_sandbox,
         kit: kit.cubin,
         room: Room::of(&setup.shapes),
     };
@@ -98,6 +101,11 @@ pub(crate) fn open(mut setup: Setup, cuda: Arc<CudaToolchain>, ordinal: u32) -> 
         calibration: Calibration::default(),
     };
     Ok(Inner { setup, cuda, device, state: Mutex::new(state) })
+}
+
+/// The target that a device is.
+pub fn gpu_target(self_exe: &Path, ordinal: u32) -> Result<Target, HarnessError> {
+    GpuWorker::greet(self_exe, ordinal, Level::None).map(|scout| Target::Cuda(scout.device.arch.clone()))
 }
 
 /// Builds trusted code.

@@ -18,4 +18,5 @@ mod timed;
 mod trial;
 mod worker;
 
+pub use harness::gpu_target;
 pub(crate) use harness::{Inner, evaluate_fully, freeze, judge, open, prepare};

@@ -16,7 +16,7 @@ use crate::arena::Arena;
 use crate::baseline::Frozen;
 use crate::calibration::Calibration;
 use crate::check::Tally;
-use crate::error::HarnessError;
+use crate::error::{HarnessError, Stop};
 use crate::oracle::Oracle;
 use crate::setup::Setup;
 use crate::trial::TimedOutputs;

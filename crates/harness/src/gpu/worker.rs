@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kernsmith_core::FailureClass;
-use kernsmith_sandbox::{Child, Confinement, Limits, Policy, Spawn};
+use kernsmith_sandbox::{Child, Confinement, Level, Limits, Policy, Spawn};
 use kernsmith_wire::gpu::{FromGpu, GpuCall, GpuDevice, GpuRun, Kernel, LoadedKernel, Refusal, Step, ToGpu};
 use kernsmith_wire::{Channel, MAX_FILES, Pool, WireError, build_id, pair};
 
@@ -29,6 +29,8 @@ pub(crate) struct Workshop {
     pub(crate) self_exe: PathBuf,
     /// Number of the device.
     pub(crate) ordinal: u32,
+    /// The least confinement with which anything is run.
+    pub(crate) least: Level,
     /// The trusted kernels, built for the device.
     pub(crate) kit: Vec<u8>,
     /// What ranges the tensors of the contract need.
@@ -61,7 +63,7 @@ impl std::fmt::Debug for GpuWorker {
 impl GpuWorker {
     /// Starts a process, confines it, makes a context and loads the trusted kernels.
     pub(crate) fn start(workshop: &Workshop) -> Result<Self, HarnessError> {
-        let mut worker = Self::greet(&workshop.self_exe, workshop.ordinal)?;
+        let mut worker = Self::greet(&workshop.self_exe, workshop.ordinal, workshop.least)?;
         if !workshop.kit.is_empty() {
             let file = file_of("kernsmith-kit", &workshop.kit)?;
             worker.ask(&ToGpu::Kit, &[&file])?;
@@ -70,19 +72,36 @@ impl GpuWorker {
     }
 
     /// A worker without trusted kernels: to learn what the device is.
-    pub(crate) fn greet(self_exe: &Path, ordinal: u32) -> Result<Self, HarnessError> {
-        let (channel, theirs) = pair()?;
+    ///
+    /// Some drivers do not find their device behind namespaces or path rules. Then the next weaker confinement is tried, and the
+    /// evidence says what is missing; a demanded level is held all the same.
+    pub(crate) fn greet(self_exe: &Path, ordinal: u32, least: Level) -> Result<Self, HarnessError> {
+        let mut refused = None;
+        for (namespaces, filesystem) in [(true, true), (false, true), (false, false)] {
+            match Self::greet_under(self_exe, ordinal, (namespaces, filesystem)) {
+                Ok(worker) => {
+                    worker.confinement.demand(least.min(Level::Rlimits))?;
+                    return Ok(worker);
+                }
+                Err(error @ HarnessError::NoGpu { .. }) => refused.get_or_insert(error),
+                Err(error) => return Err(error),
+            };
+        }
+        Err(refused.unwrap_or_else(|| problem("no confinement was tried".to_owned())))
+    }
+
+    fn greet_under(self_exe: &Path, ordinal: u32, layers: (bool, bool)) -> Result<Self, HarnessError> {
+        let (mut channel, theirs) = pair()?;
         let environment = environment();
         let mut spawn = Spawn::new(self_exe).arg(VERB).arg(theirs.as_raw_fd().to_string());
         for (name, value) in &environment {
             spawn = spawn.env(name, value);
         }
         let child = spawn.pass(theirs.as_fd()).start()?;
-        let policy = policy(theirs.as_raw_fd(), environment);
+        let policy = policy(theirs.as_raw_fd(), environment, layers);
         drop(theirs);
         let policy = serde_json::to_value(policy).map_err(|error| WireError::Malformed(error.to_string()))?;
         channel.send(&ToGpu::Hello { build: build_id(), policy, ordinal }, &[])?;
-        let mut channel = channel;
         let (frame, _) = channel.receive::<FromGpu>(Some(START_TIMEOUT)).map_err(|error| apparatus(&error))?;
         match frame {
             FromGpu::Hello { build, confinement, device: Some(device) } if build == build_id() => {
@@ -94,6 +113,7 @@ impl GpuWorker {
                 Err(problem("the worker is another build of this program; start it again".to_owned()))
             }
             FromGpu::Refused { kind: Refusal::NoDevice, reason } => Err(HarnessError::NoGpu { reason }),
+            FromGpu::Refused { reason, .. } | FromGpu::Failed { reason, .. } => Err(HarnessError::NoGpu { reason }),
             frame => Err(problem(format!("unexpected frame {frame:?}"))),
         }
     }
@@ -266,7 +286,7 @@ fn environment() -> Vec<(String, String)> {
 }
 
 /// What a GPU worker may do: read libraries and what the driver looks at, and speak to the device files.
-fn policy(socket: i32, environment: Vec<(String, String)>) -> Policy {
+fn policy(socket: i32, environment: Vec<(String, String)>, (namespaces, filesystem): (bool, bool)) -> Policy {
     let directories = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/nvidia", "/usr/local/cuda"];
     let mut execute: Vec<PathBuf> = directories.iter().map(PathBuf::from).collect();
     execute.extend(driver_folders());
@@ -278,6 +298,8 @@ fn policy(socket: i32, environment: Vec<(String, String)>) -> Policy {
         }),
     );
     Policy {
+        namespaces,
+        filesystem,
         read: ["/etc/ld.so.cache", "/proc", "/sys", "/dev/shm"].iter().map(PathBuf::from).collect(),
         execute,
         write,
