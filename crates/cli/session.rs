@@ -111,9 +111,9 @@ pub(crate) fn target(text: &str) -> Result<Target, CliError> {
             Err(CliError::usage(format!("`{target}` is not this machine, which is `{}`", Target::host())))
         }
         Target::Cuda(_) => Ok(target),
-        Target::Hip(_) => {
-            Err(CliError::usage(format!("`{target}` cannot be judged by this version yet; `cpu` and `cuda` can")))
-        }
+        Target::Hip(_) => Err(CliError::usage(format!(
+            "`{target}` cannot be judged by this version yet; `cpu` and `cuda` can"
+        ))),
     }
 }
 

@@ -26,7 +26,11 @@ pub(crate) struct Frozen {
 
 impl Frozen {
     /// What was measured: samples of each bench shape in microseconds.
-    pub(crate) const fn new(samples: BTreeMap<usize, Vec<f64>>, noise_floor: f64, performance: Performance) -> Self {
+    pub(crate) const fn new(
+        samples: BTreeMap<usize, Vec<f64>>,
+        noise_floor: f64,
+        performance: Performance,
+    ) -> Self {
         Self { samples, noise_floor, performance }
     }
 

@@ -59,7 +59,9 @@ pub enum HarnessError {
         contract: String,
     },
     /// There is no GPU that can be used.
-    #[error("no GPU can be used here: {reason}; `kernsmith doctor` says more, `--static-only` judges without a device")]
+    #[error(
+        "no GPU can be used here: {reason}; `kernsmith doctor` says more, `--static-only` judges without a device"
+    )]
     NoGpu {
         /// Why.
         reason: String,

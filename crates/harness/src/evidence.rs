@@ -54,7 +54,10 @@ pub(crate) fn packet(
 }
 
 /// The packet of one judgement, wherever it was made.
-#[expect(clippy::too_many_arguments, reason = "the packet has that many parts, and this is the one place that knows them all")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the packet has that many parts, and this is the one place that knows them all"
+)]
 pub(crate) fn assemble(
     setup: &Setup,
     candidate: &Candidate,

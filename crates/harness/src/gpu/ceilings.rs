@@ -20,11 +20,14 @@ const ROUNDS: u32 = 4_000;
 /// Warps of a block of the trusted kernel times operations of a round of one warp (`kit.cu`).
 const OPERATIONS_A_ROUND: f64 = 8.0 * 16_384.0;
 /// Dense bf16 matrix operations a second. Source: NVIDIA's data sheets of the SXM parts, without sparsity.
-const SHEETS: [(&str, f64); 4] =
-    [("A100", 312e12), ("H100", 989e12), ("H200", 989e12), ("B200", 2250e12)];
+const SHEETS: [(&str, f64); 4] = [("A100", 312e12), ("H100", 989e12), ("H200", 989e12), ("B200", 2250e12)];
 
 /// Measures what is missing.
-pub(crate) fn ensure(setup: &Setup, known: &mut Calibration, runner: &mut GpuRunner) -> Result<(), HarnessError> {
+pub(crate) fn ensure(
+    setup: &Setup,
+    known: &mut Calibration,
+    runner: &mut GpuRunner,
+) -> Result<(), HarnessError> {
     if !setup.options.calibrate {
         return Ok(());
     }

@@ -40,7 +40,11 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    pub(crate) fn new(trial: &mut GpuTrial<'_>, (inputs, outputs): (Vec<Place>, Vec<Place>), variant: u32) -> Self {
+    pub(crate) fn new(
+        trial: &mut GpuTrial<'_>,
+        (inputs, outputs): (Vec<Place>, Vec<Place>),
+        variant: u32,
+    ) -> Self {
         let cell = |place: &Place| if variant == 0 { place.cell } else { Cell::Block };
         let cells = outputs.iter().map(cell).collect();
         Self { inputs, outputs, cells, secret: trial.rng.random(), canary: trial.rng.random() }
@@ -163,7 +167,8 @@ pub(crate) fn one(
     if !slices.is_empty() {
         trial.state.oracle.begin(&setup.contract, shape, &call.placed, &slices)?;
     }
-    let whole = invariants && shape.output_bytes() <= INVARIANT_BYTES && !setup.contract.invariants.is_empty();
+    let whole =
+        invariants && shape.output_bytes() <= INVARIANT_BYTES && !setup.contract.invariants.is_empty();
     let fetched = if whole { check::everything(shape) } else { slices.clone() };
     let ran = launch(trial, index, call, staged, &fetched);
     let answers = if slices.is_empty() {

@@ -98,18 +98,24 @@ impl<'a> Timed<'a> {
                 .filter(|place| place.bytes > 0)
                 .map(|place| (place.address, place.bytes, cell(place)))
                 .collect();
-            steps.extend(
-                written.iter().map(|&(address, bytes, cell)| Step::Poison { address, bytes, cell, secret }),
-            );
+            steps.extend(written.iter().map(|&(address, bytes, cell)| Step::Poison {
+                address,
+                bytes,
+                cell,
+                secret,
+            }));
             for &(address, bytes) in &self.runner.lanes.workspaces {
                 let bytes = bytes.min(WORKSPACE_POISON_BYTES);
                 steps.push(Step::Poison { address, bytes, cell: Cell::Block, secret });
             }
             let (address, bytes) = self.runner.lanes.flush;
             steps.extend([Step::Flush { address, bytes }, Step::Start, Step::Call(call as u16), Step::Stop]);
-            steps.extend(
-                written.iter().map(|&(address, bytes, cell)| Step::FindPoison { address, bytes, cell, secret }),
-            );
+            steps.extend(written.iter().map(|&(address, bytes, cell)| Step::FindPoison {
+                address,
+                bytes,
+                cell,
+                secret,
+            }));
             calls.push(self.runner.call(self.setup, self.shape, &inputs, &outputs)?);
             last = Some((turn, outputs));
         }
@@ -168,9 +174,11 @@ pub(crate) fn pairs(
         };
         series.baseline.extend(&theirs.times_us);
         series.candidate.extend(&ours.times_us);
-        log_ratios.extend(theirs.times_us.iter().zip(&ours.times_us).map(|(theirs, ours)| (theirs / ours).ln()));
+        log_ratios
+            .extend(theirs.times_us.iter().zip(&ours.times_us).map(|(theirs, ours)| (theirs / ours).ln()));
         let enough = log_ratios.len() >= rules.least as usize;
-        let done = (enough && begin.elapsed() >= rules.budget) || stop.after(&log_ratios) != Verdict::Continue;
+        let done =
+            (enough && begin.elapsed() >= rules.budget) || stop.after(&log_ratios) != Verdict::Continue;
         look.look(candidate.runner, &ours, done)?;
         if done {
             break;

@@ -10,6 +10,7 @@ use super::resolve::{Addresses, Resolver};
 use crate::error::Stop;
 use crate::gates::admit;
 use crate::setup::Setup;
+use crate::static_gates::{audit, policy};
 
 /// A workspace may be this many times as large as all tensors together, and at least [`WORKSPACE_FLOOR_BYTES`].
 const WORKSPACE_FACTOR: u64 = 8;
@@ -19,7 +20,7 @@ const WORKSPACE_FLOOR_BYTES: u64 = 64 << 20;
 pub(crate) fn admit(setup: &Setup, candidate: &Candidate, device: &GpuDevice) -> Result<String, Stop> {
     let proposal = &candidate.proposal;
     let (contract, plan) = (&setup.contract, &proposal.plan);
-    admit::source(setup, &proposal.source)?;
+    policy::check(&proposal.source, &contract.forbidden, setup.options.source_bytes_max)?;
     if proposal.language != Language::Cuda || candidate.target.platform() != setup.target.platform() {
         let detail = format!("{} for {} cannot run on {}", proposal.language, candidate.target, setup.target);
         return Err(Stop::rejected(FailureClass::PlanInvalid, detail));
@@ -46,7 +47,8 @@ fn numbers(setup: &Setup, plan: &Plan, device: &GpuDevice) -> Result<usize, Stop
     let mut launches = 0;
     for shape in &setup.shapes {
         launches += resolver.call(shape, &addresses, &kernels)?.launches.len();
-        let limit = (WORKSPACE_FACTOR * (shape.input_bytes() + shape.output_bytes())).max(WORKSPACE_FLOOR_BYTES);
+        let limit =
+            (WORKSPACE_FACTOR * (shape.input_bytes() + shape.output_bytes())).max(WORKSPACE_FLOOR_BYTES);
         let wanted = resolver.workspaces(shape)?.iter().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
         if wanted > limit {
             let detail = format!("workspaces of {wanted} bytes; {limit} are allowed");
@@ -57,38 +59,15 @@ fn numbers(setup: &Setup, plan: &Plan, device: &GpuDevice) -> Result<usize, Stop
 }
 
 /// G2: the object holds what it should and nothing else.
-pub(crate) fn audit(setup: &Setup, plan: &Plan, facts: &CudaFacts) -> Result<String, Stop> {
-    for symbol in plan.symbols() {
-        if facts.kernel(symbol).is_none() {
-            let detail = format!("there is no kernel `{symbol}`; declare it extern \"C\" __global__");
-            return Err(Stop::rejected(FailureClass::MissingSymbol, detail));
-        }
-    }
-    if let Some(name) = facts.undefined.first() {
-        return Err(Stop::rejected(FailureClass::ForbiddenImport, format!("the object needs `{name}`")));
-    }
-    if let Some(global) = facts.globals.iter().find(|global| global.writable) {
-        let detail = format!("`{}` outlives a launch: {} bytes at module scope that kernels can write", global.name, global.bytes);
-        return Err(Stop::rejected(FailureClass::PersistentState, detail));
-    }
+pub(crate) fn audit(setup: &Setup, candidate: &Candidate, facts: &CudaFacts) -> Result<String, Stop> {
+    let plan = &candidate.proposal.plan;
     let by_target = setup.contract.expected_instructions.get(&setup.target.to_string());
     let by_platform = setup.contract.expected_instructions.get(setup.target.platform());
-    let wanted = plan.expected_instructions.iter().chain(by_target.into_iter().chain(by_platform).flatten());
-    let mut promised = 0;
-    for family in wanted {
-        promised += 1;
-        if facts.families.get(family).copied().unwrap_or(0) == 0 {
-            let there: Vec<String> = facts.families.iter().map(|(family, count)| format!("{family} {count}")).collect();
-            let detail = format!("no `{family}` instruction; found: {}", there.join(", "));
-            return Err(Stop::rejected(FailureClass::IntentMismatch, detail));
-        }
-    }
-    let registers = facts.kernels.iter().map(|kernel| kernel.registers).max().unwrap_or(0);
-    let spills: u64 = facts.kernels.iter().map(|kernel| kernel.spill_store_bytes).sum();
-    Ok(format!(
-        "{} bytes of code, at most {registers} registers, {spills} bytes spilled, {promised} promised families found",
-        facts.text_bytes
-    ))
+    let of_contract = by_target.into_iter().chain(by_platform).flatten();
+    let promised = plan.expected_instructions.iter().chain(of_contract).map(String::as_str).collect();
+    let audited = audit::check(plan, &candidate.proposal.source, promised, facts)?;
+    let notes = audited.notes.into_iter().map(|note| format!("; {note}"));
+    Ok(notes.fold(audited.summary, |line, note| line + &note))
 }
 
 /// The facts in the words of the evidence packet.

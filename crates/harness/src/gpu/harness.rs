@@ -54,9 +54,13 @@ impl Inner {
         let device = &self.device;
         let driver = (device.driver_version / 1000, device.driver_version % 1000 / 10);
         let compiler = format!("NVRTC {}", self.cuda.version());
-        let parts = [device.name.as_str(), &self.setup.host.os, &self.cuda.fingerprint(), &format!("{driver:?}")];
+        let parts =
+            [device.name.as_str(), &self.setup.host.os, &self.cuda.fingerprint(), &format!("{driver:?}")];
         Environment {
-            device: format!("{} ({} multiprocessors, driver for CUDA {}.{})", device.name, device.sm_count, driver.0, driver.1),
+            device: format!(
+                "{} ({} multiprocessors, driver for CUDA {}.{})",
+                device.name, device.sm_count, driver.0, driver.1
+            ),
             fingerprint: Digest::of_parts(parts.iter().map(|part| part.as_bytes())).short(),
             compiler,
             compiler_digest: self.cuda.fingerprint(),
@@ -73,12 +77,16 @@ pub(crate) fn open(mut setup: Setup, cuda: Arc<CudaToolchain>, ordinal: u32) -> 
     let device = scout.device.clone();
     drop(scout);
     if setup.target.arch() != device.arch {
-        return Err(HarnessError::OtherDevice { target: setup.target.to_string(), device: device.arch.clone() });
+        return Err(HarnessError::OtherDevice {
+            target: setup.target.to_string(),
+            device: device.arch.clone(),
+        });
     }
     setup.target = Target::Cuda(device.arch.clone());
     let kit = trusted(&cuda, KIT, &[], &device.arch, "the trusted kernels")?;
     let baseline = &setup.baseline;
-    let baseline_cubin = trusted(&cuda, &baseline.source, &baseline.plan.flags, &device.arch, &baseline.name)?;
+    let baseline_cubin =
+        trusted(&cuda, &baseline.source, &baseline.plan.flags, &device.arch, &baseline.name)?;
     let workshop = Workshop {
         self_exe: setup.spawner.self_exe().to_owned(),
         ordinal,
@@ -164,10 +172,15 @@ pub(crate) fn prepare(inner: &Inner, candidate: Candidate) -> Result<Prepared, H
     let object = log.gate(setup, Gate::Build, || build(inner, &candidate, false, &mut build_log))?;
     if let Some(object) = &object {
         log.gate(setup, Gate::Audit, || {
-            fixed::audit(setup, &candidate.proposal.plan, &object.facts).map(|note| ((), note))
+            fixed::audit(setup, &candidate, &object.facts).map(|note| ((), note))
         })?;
     }
-    Ok(Prepared { candidate, object: object.map(|object| Built::Cuda(Box::new(object))), log, build: build_log })
+    Ok(Prepared {
+        candidate,
+        object: object.map(|object| Built::Cuda(Box::new(object))),
+        log,
+        build: build_log,
+    })
 }
 
 fn build(
@@ -177,11 +190,8 @@ fn build(
     log: &mut BuildLog,
 ) -> Result<(CudaObject, String), Stop> {
     let proposal = &candidate.proposal;
-    let job = CudaJob {
-        flags: &proposal.plan.flags,
-        fresh,
-        ..CudaJob::new(&proposal.source, &inner.device.arch)
-    };
+    let job =
+        CudaJob { flags: &proposal.plan.flags, fresh, ..CudaJob::new(&proposal.source, &inner.device.arch) };
     match inner.cuda.build(&job).map_err(HarnessError::from)? {
         CudaBuild::Built(object) => {
             log.text.clone_from(&object.log);
@@ -209,7 +219,7 @@ pub(crate) fn judge(
         let before = object.as_ref().map(|object| object.facts.clone());
         let rebuilt = log.gate(setup, Gate::Confirmation, || {
             let (again, note) = self::build(inner, &candidate, true, &mut build)?;
-            fixed::audit(setup, &candidate.proposal.plan, &again.facts)?;
+            fixed::audit(setup, &candidate, &again.facts)?;
             let same = before.is_some_and(|facts| facts == again.facts);
             Ok((again, format!("fresh build, {note}, {}", if same { "same facts" } else { "other facts" })))
         })?;

@@ -56,7 +56,8 @@ impl Lanes {
     /// Makes the ranges.
     pub(crate) fn reserve(room: &Room, worker: &mut GpuWorker) -> Result<Self, Stop> {
         let flush_bytes = 2 * worker.device.l2_bytes.max(32 << 20);
-        let wanted: Vec<u64> = room.inputs.iter().chain(&room.outputs).copied().chain([flush_bytes]).collect();
+        let wanted: Vec<u64> =
+            room.inputs.iter().chain(&room.outputs).copied().chain([flush_bytes]).collect();
         let ranges = worker.reserve(&wanted)?;
         let (tensors, flush) = ranges.split_at(room.inputs.len() + room.outputs.len());
         Ok(Self {
@@ -121,7 +122,8 @@ impl Lanes {
         inputs: &[Place],
         outputs: &[Place],
     ) -> Addresses {
-        let tensors = setup.contract.inputs.iter().zip(inputs).chain(setup.contract.outputs.iter().zip(outputs));
+        let tensors =
+            setup.contract.inputs.iter().zip(inputs).chain(setup.contract.outputs.iter().zip(outputs));
         let mut addresses = Addresses::default();
         for (tensor, place) in tensors {
             addresses.by_name.insert(tensor.name.clone(), place.address);

@@ -51,7 +51,8 @@ impl<'a> Resolver<'a> {
                 self.arguments(launch)?.iter().map(|argument| size_of(argument)).collect();
             match kernels.iter_mut().find(|kernel| kernel.symbol == launch.symbol) {
                 Some(known) if known.parameter_bytes != parameter_bytes => {
-                    let detail = format!("`{}` is launched with two different lists of arguments", launch.symbol);
+                    let detail =
+                        format!("`{}` is launched with two different lists of arguments", launch.symbol);
                     return Err(invalid(detail));
                 }
                 Some(known) => known.cluster |= !launch.cluster.is_empty(),
@@ -79,13 +80,19 @@ impl<'a> Resolver<'a> {
         let numbers = self.numbers(shape);
         let sizes = self.plan.workspaces.iter().map(|workspace| {
             let bytes = value(&workspace.bytes, &numbers, "workspace.bytes")?;
-            u64::try_from(bytes).map_err(|_| invalid(format!("workspace `{}` has {bytes} bytes", workspace.name)))
+            u64::try_from(bytes)
+                .map_err(|_| invalid(format!("workspace `{}` has {bytes} bytes", workspace.name)))
         });
         sizes.collect()
     }
 
     /// One call at a shape: empty where there is nothing to launch.
-    pub(crate) fn call(&self, shape: &Shape, addresses: &Addresses, kernels: &[Kernel]) -> Result<GpuCall, Stop> {
+    pub(crate) fn call(
+        &self,
+        shape: &Shape,
+        addresses: &Addresses,
+        kernels: &[Kernel],
+    ) -> Result<GpuCall, Stop> {
         let mut launches = Vec::new();
         for launch in self.launches(shape)? {
             launches.extend(self.launch(launch, shape, addresses, kernels)?);
@@ -114,7 +121,8 @@ impl<'a> Resolver<'a> {
         kernels: &[Kernel],
     ) -> Result<Option<GpuLaunch>, Stop> {
         let numbers = self.numbers(shape);
-        let grid = extents(&launch.grid, &numbers, [GRID_X_MAX, GRID_YZ_MAX, GRID_YZ_MAX], &launch.symbol, "grid")?;
+        let grid =
+            extents(&launch.grid, &numbers, [GRID_X_MAX, GRID_YZ_MAX, GRID_YZ_MAX], &launch.symbol, "grid")?;
         let threads = kernsmith_core::launch::block_threads_max();
         let most = [threads as i64, threads as i64, BLOCK_Z_MAX];
         let block = extents(&launch.block, &numbers, most, &launch.symbol, "block")?;
@@ -123,7 +131,10 @@ impl<'a> Resolver<'a> {
         }
         let product = block.iter().map(|part| u64::from(*part)).product::<u64>();
         if product == 0 || product > threads {
-            return Err(invalid(format!("`{}`: a block of {product} threads; 1 to {threads} are legal", launch.symbol)));
+            return Err(invalid(format!(
+                "`{}`: a block of {product} threads; 1 to {threads} are legal",
+                launch.symbol
+            )));
         }
         let cluster = self.cluster(launch, grid)?;
         let kernel = kernels.iter().position(|kernel| kernel.symbol == launch.symbol).unwrap_or(0) as u16;
@@ -164,7 +175,10 @@ impl<'a> Resolver<'a> {
         let bytes = value(expr, numbers, "shared_bytes")?;
         let limit = self.device.shared_optin_bytes;
         u32::try_from(bytes).ok().filter(|bytes| *bytes <= limit).ok_or_else(|| {
-            invalid(format!("`{}` asks for {bytes} bytes of shared memory; this device has {limit}", launch.symbol))
+            invalid(format!(
+                "`{}` asks for {bytes} bytes of shared memory; this device has {limit}",
+                launch.symbol
+            ))
         })
     }
 
@@ -177,7 +191,8 @@ impl<'a> Resolver<'a> {
     fn default_arguments(&self) -> Result<Vec<Argument<'a>>, Stop> {
         let contract = self.contract;
         let tensors = contract.inputs.iter().chain(&contract.outputs);
-        let mut arguments: Vec<Argument<'a>> = tensors.map(|tensor| Argument::Pointer(&tensor.name)).collect();
+        let mut arguments: Vec<Argument<'a>> =
+            tensors.map(|tensor| Argument::Pointer(&tensor.name)).collect();
         for axis in contract.variable_axes() {
             arguments.push(self.argument(axis)?);
         }
@@ -209,7 +224,9 @@ impl<'a> Resolver<'a> {
     ) -> Result<Parameter, Stop> {
         Ok(match argument {
             Argument::Pointer(name) => Parameter::Word(address(addresses, name)?, WORD_BYTES as u8),
-            Argument::Number(expr) => Parameter::Word(value(expr, numbers, "arguments")? as u64, WORD_BYTES as u8),
+            Argument::Number(expr) => {
+                Parameter::Word(value(expr, numbers, "arguments")? as u64, WORD_BYTES as u8)
+            }
             Argument::Scalar(dtype, number) => {
                 let mut bytes = [0_u8; 8];
                 let length = dtype.bytes_for(1) as usize;
@@ -224,14 +241,17 @@ impl<'a> Resolver<'a> {
         let all = |list: &[Expr], field: &str| -> Result<Vec<u64>, Stop> {
             let parts = list.iter().map(|expr| {
                 let part = value(expr, numbers, field)?;
-                u64::try_from(part).map_err(|_| invalid(format!("tensor map `{}`: {field} is {part}", map.name)))
+                u64::try_from(part)
+                    .map_err(|_| invalid(format!("tensor map `{}`: {field} is {part}", map.name)))
             });
             parts.collect()
         };
         let tensors = self.contract.inputs.iter().chain(&self.contract.outputs);
-        let own = tensors.clone().find(|tensor| tensor.name == map.tensor).and_then(|tensor| element(tensor.dtype));
+        let own =
+            tensors.clone().find(|tensor| tensor.name == map.tensor).and_then(|tensor| element(tensor.dtype));
         let element = map.element.or(own);
-        let no_element = || invalid(format!("tensor map `{}`: its element type has no map; name one", map.name));
+        let no_element =
+            || invalid(format!("tensor map `{}`: its element type has no map; name one", map.name));
         Ok(MapSpec {
             address: address(addresses, &map.tensor)?,
             element: element.ok_or_else(no_element)?,

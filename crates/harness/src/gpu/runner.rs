@@ -42,12 +42,19 @@ impl Bare {
     /// Starts a process, makes its context and its ranges.
     pub(crate) fn start(workshop: &Workshop) -> Result<Self, HarnessError> {
         let mut worker = GpuWorker::start(workshop)?;
-        let lanes = Lanes::reserve(&workshop.room, &mut worker).map_err(|stop| stop.trusted("device memory"))?;
+        let lanes =
+            Lanes::reserve(&workshop.room, &mut worker).map_err(|stop| stop.trusted("device memory"))?;
         Ok(Self { worker, lanes })
     }
 
     /// Loads a code object.
-    pub(crate) fn load(self, setup: &Setup, plan: &Plan, cubin: &[u8], arena: &Arena) -> Result<GpuRunner, Stop> {
+    pub(crate) fn load(
+        self,
+        setup: &Setup,
+        plan: &Plan,
+        cubin: &[u8],
+        arena: &Arena,
+    ) -> Result<GpuRunner, Stop> {
         let Self { worker, lanes } = self;
         let (pools, kernels, loaded) = (BTreeMap::new(), Vec::new(), Vec::new());
         let mut runner = GpuRunner { worker, lanes, pools, plan: plan.clone(), kernels, loaded };
@@ -77,7 +84,12 @@ impl GpuRunner {
     }
 
     /// Makes a store's pools known to the worker, once.
-    pub(crate) fn open_store(&mut self, store: Store, inputs: &Pool, outputs: &Pool) -> Result<(), HarnessError> {
+    pub(crate) fn open_store(
+        &mut self,
+        store: Store,
+        inputs: &Pool,
+        outputs: &Pool,
+    ) -> Result<(), HarnessError> {
         if !self.pools.contains_key(&store) {
             let first = self.worker.share(&[(inputs, false), (outputs, true)])?;
             self.pools.insert(store, (first, first + 1));
@@ -116,7 +128,12 @@ impl GpuRunner {
     }
 
     /// Does some steps.
-    pub(crate) fn run(&mut self, calls: Vec<GpuCall>, steps: Vec<Step>, timeout: Duration) -> Result<GpuRan, Stop> {
+    pub(crate) fn run(
+        &mut self,
+        calls: Vec<GpuCall>,
+        steps: Vec<Step>,
+        timeout: Duration,
+    ) -> Result<GpuRan, Stop> {
         self.worker.run(calls, steps, timeout)
     }
 }

@@ -62,7 +62,8 @@ impl TimedPool {
             lanes.push(Lane { base, bytes: layout.bytes, whole, stride });
             base += if whole { VARIANTS * stride } else { stride + SPARE_BYTES };
         }
-        let create = |name, bytes| Pool::create(name, bytes).map_err(HarnessError::system("make a memory file"));
+        let create =
+            |name, bytes| Pool::create(name, bytes).map_err(HarnessError::system("make a memory file"));
         let mut inputs = create("kernsmith-timed-in", base)?;
         inputs.populate();
         let mut rng = setup.rng();
@@ -73,7 +74,13 @@ impl TimedPool {
             for part in 0..parts {
                 let span = Span { offset: lane.base + part * lane.stride, bytes };
                 let seed = rng.random::<u64>();
-                inputs::draw_pool(layout.dtype, &distribution, seed, layout.row_elements, span.of_mut(&mut inputs));
+                inputs::draw_pool(
+                    layout.dtype,
+                    &distribution,
+                    seed,
+                    layout.row_elements,
+                    span.of_mut(&mut inputs),
+                );
             }
         }
         let mut offset = 0;

@@ -79,13 +79,19 @@ impl GpuWorker {
         let mut refused = None;
         for (namespaces, filesystem) in [(true, true), (false, true), (false, false)] {
             match Self::greet_under(self_exe, ordinal, (namespaces, filesystem)) {
-                Ok(worker) => {
+                Ok(mut worker) => {
                     worker.confinement.demand(least.min(Level::Rlimits))?;
+                    if let Some(HarnessError::NoGpu { reason }) = refused {
+                        worker
+                            .confinement
+                            .notes
+                            .push(format!("the driver refused stronger confinement: {reason}"));
+                    }
                     return Ok(worker);
                 }
-                Err(error @ HarnessError::NoGpu { .. }) => refused.get_or_insert(error),
+                Err(error @ HarnessError::NoGpu { .. }) => refused = Some(error),
                 Err(error) => return Err(error),
-            };
+            }
         }
         Err(refused.unwrap_or_else(|| problem("no confinement was tried".to_owned())))
     }
@@ -102,7 +108,8 @@ impl GpuWorker {
         drop(theirs);
         let policy = serde_json::to_value(policy).map_err(|error| WireError::Malformed(error.to_string()))?;
         channel.send(&ToGpu::Hello { build: build_id(), policy, ordinal }, &[])?;
-        let (frame, _) = channel.receive::<FromGpu>(Some(START_TIMEOUT)).map_err(|error| apparatus(&error))?;
+        let (frame, _) =
+            channel.receive::<FromGpu>(Some(START_TIMEOUT)).map_err(|error| apparatus(&error))?;
         match frame {
             FromGpu::Hello { build, confinement, device: Some(device) } if build == build_id() => {
                 let confinement = serde_json::from_value(confinement)
@@ -113,7 +120,9 @@ impl GpuWorker {
                 Err(problem("the worker is another build of this program; start it again".to_owned()))
             }
             FromGpu::Refused { kind: Refusal::NoDevice, reason } => Err(HarnessError::NoGpu { reason }),
-            FromGpu::Refused { reason, .. } | FromGpu::Failed { reason, .. } => Err(HarnessError::NoGpu { reason }),
+            FromGpu::Refused { reason, .. } | FromGpu::Failed { reason, .. } => {
+                Err(HarnessError::NoGpu { reason })
+            }
             frame => Err(problem(format!("unexpected frame {frame:?}"))),
         }
     }
@@ -188,7 +197,8 @@ impl GpuWorker {
                     return Err(problem(text).into());
                 }
                 if drain_ns > DRAIN_MAX.as_nanos() as u64 {
-                    let detail = format!("the device was busy for {} µs after its stream had ended", drain_ns / 1000);
+                    let detail =
+                        format!("the device was busy for {} µs after its stream had ended", drain_ns / 1000);
                     return Err(Stop::rejected(FailureClass::BackgroundWork, detail));
                 }
                 Ok(GpuRan { values, times_us })
@@ -257,7 +267,8 @@ const fn problem(problem: String) -> HarnessError {
 
 /// A sealed copy of some bytes in a memory file.
 fn file_of(name: &str, bytes: &[u8]) -> Result<OwnedFd, HarnessError> {
-    let mut pool = Pool::create(name, bytes.len() as u64).map_err(HarnessError::system("make a memory file"))?;
+    let mut pool =
+        Pool::create(name, bytes.len() as u64).map_err(HarnessError::system("make a memory file"))?;
     pool.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
     pool.reader().map_err(HarnessError::system("open a memory file for a worker"))
 }
@@ -265,9 +276,13 @@ fn file_of(name: &str, bytes: &[u8]) -> Result<OwnedFd, HarnessError> {
 /// Folders that hold the driver's libraries on this machine, besides the system's own.
 fn driver_folders() -> Vec<PathBuf> {
     let listed = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    let known = ["/usr/local/nvidia/lib64", "/usr/local/nvidia/lib", "/usr/lib/wsl/lib", "/run/opengl-driver/lib"];
+    let known =
+        ["/usr/local/nvidia/lib64", "/usr/local/nvidia/lib", "/usr/lib/wsl/lib", "/run/opengl-driver/lib"];
     let known = known.into_iter().map(PathBuf::from);
-    std::env::split_paths(&listed).chain(known).filter(|folder| folder.join("libcuda.so.1").exists()).collect()
+    std::env::split_paths(&listed)
+        .chain(known)
+        .filter(|folder| folder.join("libcuda.so.1").exists())
+        .collect()
 }
 
 /// Where the driver is, and what keeps a driver from writing caches; nothing of the caller's own environment.
@@ -287,15 +302,23 @@ fn environment() -> Vec<(String, String)> {
 
 /// What a GPU worker may do: read libraries and what the driver looks at, and speak to the device files.
 fn policy(socket: i32, environment: Vec<(String, String)>, (namespaces, filesystem): (bool, bool)) -> Policy {
-    let directories = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/nvidia", "/usr/local/cuda"];
+    let directories = [
+        "/lib",
+        "/lib64",
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/local/lib",
+        "/usr/local/nvidia",
+        "/usr/local/cuda",
+    ];
     let mut execute: Vec<PathBuf> = directories.iter().map(PathBuf::from).collect();
     execute.extend(driver_folders());
     let mut write: Vec<PathBuf> = ["/dev/null", "/dev/zero"].iter().map(PathBuf::from).collect();
     let devices = std::fs::read_dir("/dev").into_iter().flatten().flatten();
     write.extend(
-        devices.map(|entry| entry.path()).filter(|path| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("nvidia"))
-        }),
+        devices
+            .map(|entry| entry.path())
+            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("nvidia"))),
     );
     Policy {
         namespaces,

@@ -75,8 +75,8 @@ pub struct CudaGlobal {
     pub bytes: u64,
     /// Whether it lies in constant memory.
     pub constant: bool,
-    /// Whether a kernel can write to it: everything outside constant memory, `const` or not, but for three tables that the
-    /// compiler puts beside sine and cosine.
+    /// Whether a kernel can write to it: everything outside constant memory, `const` or not, if the code knows any address there,
+    /// but for three tables that the compiler puts beside sine and cosine.
     pub writable: bool,
     /// Whether the object brings a value for it; otherwise it is zero when the module is loaded.
     pub initialised: bool,

@@ -151,6 +151,7 @@ fn is_the_compilers_own<'data>(symbol: &impl object::ObjectSymbol<'data>) -> boo
 
 /// Variables at module scope. What kernels declare as shared lies in sections of its own and is not among them.
 fn globals(file: &File<'_>) -> Vec<CudaGlobal> {
+    let reached = reaches_module_scope(file);
     let mut found: Vec<CudaGlobal> = file
         .symbols()
         .filter(|symbol| symbol.elf_symbol().st_type() == object::elf::STT_OBJECT)
@@ -164,7 +165,7 @@ fn globals(file: &File<'_>) -> Vec<CudaGlobal> {
                 name: symbol.name().unwrap_or_default().to_owned(),
                 bytes: symbol.size(),
                 constant,
-                writable: global && !(initialised && is_the_compilers_own(&symbol)),
+                writable: global && reached && !(initialised && is_the_compilers_own(&symbol)),
                 initialised,
             })
         })
@@ -172,6 +173,25 @@ fn globals(file: &File<'_>) -> Vec<CudaGlobal> {
     found.sort_by(|a, b| a.name.cmp(&b.name));
     found
 }
+
+/// Whether the code can know an address at module scope: it reads the bank that holds them, or an address is written into it when
+/// it is loaded. NVRTC keeps every constant that stands outside a function (`constexpr int tile = 64;`) as a variable, with an
+/// address in that bank that nobody reads.
+fn reaches_module_scope(file: &File<'_>) -> bool {
+    let texts = file.sections().filter(|section| section.name().is_ok_and(|name| name.starts_with(".text.")));
+    texts.into_iter().any(|section| {
+        section.data().is_ok_and(|code| sass::reads_bank(code, ADDRESS_BANK))
+            || section.relocations().any(|(_, relocation)| names_variable(file, &relocation))
+    })
+}
+
+fn names_variable(file: &File<'_>, relocation: &object::Relocation) -> bool {
+    let object::RelocationTarget::Symbol(index) = relocation.target() else { return true };
+    file.symbol_by_index(index).is_ok_and(|symbol| symbol.elf_symbol().st_type() == object::elf::STT_OBJECT)
+}
+
+/// The bank of constant memory in which addresses of variables at module scope stand.
+const ADDRESS_BANK: u64 = 4;
 
 /// The attributes of a section as code and payload. What is cut off ends the list.
 fn attributes<'data>(file: &File<'data>, section: &str) -> Vec<(u8, &'data [u8])> {

@@ -310,6 +310,18 @@ const fn wide(operation: u16, size: u8) -> Option<&'static str> {
     })
 }
 
+/// Whether any instruction takes an operand from a bank of constant memory.
+///
+/// Of the three bits behind the operation, 3 and 5 say that an operand lies in constant memory; the bank then stands in bits 54 to
+/// 58. Read off what the disassembler of CUDA 13 says about objects for sm_80 to sm_120, beside the table above.
+pub(super) fn reads_bank(code: &[u8], bank: u64) -> bool {
+    code.chunks_exact(INSTRUCTION_BYTES).any(|instruction| {
+        let (words, _) = instruction.as_chunks::<8>();
+        let word = words.first().map_or(0, |word| u64::from_le_bytes(*word));
+        matches!(word >> 9 & 7, 3 | 5) && word >> 54 & 31 == bank
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,8 +14,6 @@ const SCREEN_SHAPES: usize = 3;
 /// Inputs of a bench shape that are drawn anew for one secret case besides the first; the contents of larger ones come from the
 /// timed pool, and are compared there.
 const FRESH_BYTES: u64 = 48 << 20;
-/// Drawing and checking so much more is worth it when a champion is made.
-const CONFIRM_BYTES: u64 = 1 << 30;
 
 /// Every small workload in every case, large ones in the first and a secret other case; in the screen lane a few small ones.
 pub(crate) fn check(trial: &mut GpuTrial<'_>) -> Result<String, Stop> {
@@ -44,14 +42,13 @@ fn all(trial: &mut GpuTrial<'_>) -> Vec<Job> {
     let setup = trial.setup;
     let contract = &setup.contract;
     let cases = contract.cases.len();
-    let limit = if trial.lane == Lane::Confirm { CONFIRM_BYTES } else { FRESH_BYTES };
     let mut jobs = Vec::new();
     for (shape, workload) in contract.workloads.iter().enumerate() {
         let bench = workload.role == Role::Bench;
         let bytes = setup.shapes[shape].input_bytes();
         let other = if cases > 1 { trial.rng.random_range(1..cases) } else { 0 };
         for case in 0..cases {
-            let wanted = !bench || (bytes <= limit && (case == 0 || case == other));
+            let wanted = !bench || (bytes <= FRESH_BYTES && (case == 0 || case == other));
             if wanted {
                 jobs.push(job(shape, case, jobs.len(), !bench || case == 0));
             }

@@ -36,7 +36,8 @@ pub(crate) fn check(trial: &mut GpuTrial<'_>) -> Result<String, Stop> {
         let detail = format!("{label}: two runs on one input differ; the contract wants equal bits");
         return Err(Stop::rejected(FailureClass::Nondeterministic, detail));
     }
-    Ok(if differs { "three runs differ within tolerance" } else { "three runs are equal bit for bit" }.to_owned())
+    Ok(if differs { "three runs differ within tolerance" } else { "three runs are equal bit for bit" }
+        .to_owned())
 }
 
 /// Sums over the outputs.

@@ -65,7 +65,11 @@ fn stored_for(trial: &GpuTrial<'_>, index: usize) -> Option<Vec<f64>> {
 }
 
 /// Pairs of one workload.
-pub(crate) fn paired(trial: &mut GpuTrial<'_>, baseline: &mut GpuRunner, index: usize) -> Result<Series, Stop> {
+pub(crate) fn paired(
+    trial: &mut GpuTrial<'_>,
+    baseline: &mut GpuRunner,
+    index: usize,
+) -> Result<Series, Stop> {
     let setup = trial.setup;
     let rules = clock::rules(setup, trial.lane);
     let timeout = trial.timeout(index);
@@ -173,7 +177,12 @@ pub(crate) fn against_itself(
 /// What was looked at while the clock ran.
 pub(crate) fn timed_outputs(trial: &GpuTrial<'_>) -> (String, Duration) {
     let TimedOutputs { calls, compared, spent } = trial.seen;
-    (format!("every timed call scanned for poison, {compared} of {calls} batches compared with the oracle"), spent)
+    (
+        format!(
+            "every timed call scanned for poison, {compared} of {calls} batches compared with the oracle"
+        ),
+        spent,
+    )
 }
 
 /// Compares the last call of a batch with the oracle.
