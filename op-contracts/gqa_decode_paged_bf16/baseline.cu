@@ -17,7 +17,7 @@ extern "C" __global__ void gqa_decode(const __nv_bfloat16* q, const __nv_bfloat1
     for (int e = 0; e < 4; ++e) {
         query[e] = __bfloat162float(q[index * 128 + lane * 4 + e]) * sm_scale * 1.4426950408889634f;
     }
-    float top = -INFINITY;
+    float top = __int_as_float(0xff800000);  // minus infinity
     float sum = 0.0f;
     for (int at = kv_indptr[row]; at < kv_indptr[row + 1]; ++at) {
         const long long place = ((long long)kv_indices[at] * 4 + head) * 128 + lane * 4;

@@ -9,7 +9,7 @@ extern "C" __global__ void softmax(const __nv_bfloat16* x, __nv_bfloat16* y, lon
     }
     const __nv_bfloat16* in = x + row * cols;
     __nv_bfloat16* out = y + row * cols;
-    float top = -INFINITY;
+    float top = __int_as_float(0xff800000);  // minus infinity
     for (long long c = threadIdx.x; c < cols; c += blockDim.x) {
         top = fmaxf(top, __bfloat162float(in[c]));
     }
