@@ -134,9 +134,7 @@ fn cases(contract: &Contract, findings: &mut Vec<Finding>) {
 
 fn workloads(contract: &Contract, findings: &mut Vec<Finding>) {
     let bench: Vec<&Workload> = contract.workloads(Role::Bench).collect();
-    for platform in platforms(contract) {
-        roles(contract, platform, findings);
-    }
+    roles(contract, findings);
     let shown: BTreeSet<Vec<i64>> =
         contract.workloads.iter().filter(|workload| workload.role != Role::HeldOut).map(values).collect();
     for workload in contract.workloads(Role::HeldOut).filter(|workload| shown.contains(&values(workload))) {
@@ -165,16 +163,14 @@ fn platforms(contract: &Contract) -> BTreeSet<&str> {
     if found.is_empty() { BTreeSet::from(["cpu"]) } else { found }
 }
 
-/// Every role has a workload on the platform.
-fn roles(contract: &Contract, platform: &str, findings: &mut Vec<Finding>) {
-    let missing = |role: Role| !contract.workloads(role).any(|workload| workload.is_for(platform));
+/// Every role has a workload on every platform.
+fn roles(contract: &Contract, findings: &mut Vec<Finding>) {
     let mut note = |role: Role, rule: &'static str, problem: &str| {
-        if missing(role) {
-            error(
-                findings,
-                rule,
-                format!("there is no {} workload for `{platform}`: {problem}", role.as_str()),
-            );
+        let lacks = |platform: &&str| !contract.workloads(role).any(|workload| workload.is_for(platform));
+        let lacking: Vec<&str> = platforms(contract).into_iter().filter(lacks).collect();
+        if !lacking.is_empty() {
+            let message = format!("no {} workload for {}: {problem}", role.as_str(), lacking.join(", "));
+            error(findings, rule, message);
         }
     };
     note(Role::Bench, "no_bench", "nothing can be timed");
