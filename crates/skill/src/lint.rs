@@ -105,4 +105,34 @@ mod tests {
         let silu = RenderContext { contract: "silu_mul_f32".to_owned(), ..context };
         assert_eq!(skills.templates_for(&silu, &machine)[0].id(), "cpu-elementwise/silu_mul");
     }
+
+    #[test]
+    fn gpu_templates_cover_every_shape_with_legal_plans() {
+        let skills = Skills::open([Path::new(env!("CARGO_MANIFEST_DIR")).join("../../skills")]).unwrap();
+        let target = "cuda-sm_90a".parse().unwrap();
+        let machine = Machine { target, ..Machine::reference() };
+        let rows: &[&str] = &["rows", "cols"];
+        for (contract, axes) in [
+            ("rmsnorm_bf16", rows),
+            ("softmax_bf16", rows),
+            ("silu_mul_bf16", rows),
+            ("merge_state_bf16", &["n"]),
+            ("rmsnorm_f32", rows),
+            ("softmax_f32", rows),
+            ("silu_mul_f32", rows),
+        ] {
+            let context = RenderContext::named(contract);
+            let templates = skills.templates_for(&context, &machine);
+            assert!(templates.len() >= 2, "{contract}");
+            for template in templates {
+                assert_eq!(template.language, kernsmith_core::Language::Cuda, "{}", template.id());
+                for genome in neighbours(&template, &template.default_genome()) {
+                    let plan = template.render(&genome, &context).unwrap().plan;
+                    plan.check(axes).unwrap_or_else(|error| panic!("{} {genome:?}: {error}", template.id()));
+                    let last = plan.launches.last().unwrap();
+                    assert!(last.when.is_none() && !last.kernels.is_empty(), "{}", template.id());
+                }
+            }
+        }
+    }
 }
