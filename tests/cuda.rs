@@ -228,21 +228,21 @@ fn a_source_sees_the_toolkits_headers_and_no_other_file() {
     println!("the compile helper is confined by {summary}");
 }
 
-/// A front end that computes for ever.
-const ENDLESS: &str = r"
-template <unsigned long long N> struct A { static const unsigned long long v = A<N * 2 + 1>::v + A<N * 3 + 2>::v + A<N * 5 + 7>::v; };
-extern __global__ void k(unsigned long long* y) { y[0] = A<1>::v; }
-";
+/// Macros that double a text thirty times: seconds of time, and gigabytes.
+fn bomb() -> String {
+    let double = |level: u32| format!("#define A{level} A{0} A{0}\n", level - 1);
+    let macros: Vec<String> = (1..30).map(double).collect();
+    let first = "#define A0 x[0] += 1.5f; x[1] *= 2.5f;\n";
+    let kernel = "extern \"C\" __global__ void k(float* x) { A29 }\n";
+    format!("{first}{}{kernel}", macros.concat())
+}
 
 #[test]
-fn a_source_that_never_ends_costs_its_own_time_and_one_helper() {
+fn a_source_that_takes_too_long_costs_its_own_time_and_one_helper() {
     let Some(toolchain) = toolchain() else { return };
-    let deadline = Some(Duration::from_millis(200));
-    // Depth is limited by the compiler, breadth is not.
-    let job = CudaJob { deadline, fresh: true, ..CudaJob::new(ENDLESS, "sm_90a") };
-    let (class, detail) = refused(toolchain, &job);
-    let ends = [FailureClass::CompileTimeout, FailureClass::CompileError, FailureClass::CompileMemory];
-    assert!(ends.contains(&class), "{class}: {detail}");
+    let deadline = Some(Duration::from_millis(50));
+    let (class, detail) = refused(toolchain, &CudaJob { deadline, ..CudaJob::new(&bomb(), "sm_90a") });
+    assert_eq!(class, FailureClass::CompileTimeout, "{detail}");
     built(toolchain, &CudaJob { fresh: true, ..CudaJob::new(MIXED, "sm_90a") });
 }
 
@@ -272,6 +272,48 @@ fn what_an_object_needs_and_does_not_define_is_named() {
     let CudaFacts { undefined, families, .. } = &object.facts;
     assert_eq!(undefined, &["malloc", "vprintf"]);
     assert!(families.contains_key("CALL.ABS"), "{families:?}");
+}
+
+#[test]
+fn the_off_line_compiler_gives_kernels_that_take_the_same() {
+    let Some(toolchain) = toolchain() else { return };
+    for arch in ["sm_80", "sm_90a"] {
+        let job = CudaJob::new(MIXED, arch);
+        let Some(outcome) = toolchain.cross_check(&job).expect("the apparatus works") else {
+            println!("skipped: the toolkit has no nvcc");
+            return;
+        };
+        let CudaBuild::Built(other) = outcome else { panic!("{outcome:?}") };
+        let here = built(toolchain, &job);
+        let shape = |object: &CudaObject| -> Vec<_> {
+            let kernels = object.facts.kernels.iter();
+            kernels
+                .map(|k| (k.symbol.clone(), k.parameters.clone(), k.static_shared_bytes, k.barriers))
+                .collect()
+        };
+        assert_eq!(shape(&here), shape(&other), "{arch}");
+        let broken = CudaJob::new("extern \"C\" __global__ void k() { nothing(); }", arch);
+        let refused = toolchain.cross_check(&broken).expect("the apparatus works");
+        assert!(
+            matches!(refused, Some(CudaBuild::Refused { class: FailureClass::CompileError, .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_source_that_wants_all_memory_costs_one_helper() {
+    if toolchain().is_none() {
+        return;
+    }
+    let cache = tempfile::tempdir().expect("a folder");
+    let small = CudaOptions { memory_bytes: 400 << 20, helpers: 1, ..options(cache.path()) };
+    let toolchain = CudaToolchain::open(&small).expect("the compiler starts in 400 MiB");
+    let source = bomb();
+    let job = CudaJob { deadline: Some(Duration::from_mins(10)), ..CudaJob::new(&source, "sm_90a") };
+    let (class, detail) = refused(&toolchain, &job);
+    assert!(matches!(class, FailureClass::CompileMemory | FailureClass::CompileError), "{class}: {detail}");
+    built(&toolchain, &CudaJob::new("extern \"C\" __global__ void k(float* x) { x[0] = 1; }", "sm_90a"));
 }
 
 /// A contract's candidate, as a user would write it.

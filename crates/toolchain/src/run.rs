@@ -12,9 +12,9 @@ use crate::compiler::Compiler;
 use crate::error::ToolchainError;
 
 /// Where headers, libraries and the compiler's parts live.
-const SYSTEM_ROOTS: [&str; 6] = ["/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin"];
+pub(crate) const SYSTEM_ROOTS: [&str; 6] = ["/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin"];
 /// What the loader and the alternatives system read. Nothing else of `/etc` is visible.
-const SYSTEM_FILES: [&str; 3] = ["/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf"];
+pub(crate) const SYSTEM_FILES: [&str; 3] = ["/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf"];
 /// No object is this large; a source that makes one is stopped before it fills the disk.
 const LARGEST_FILE_BYTES: u64 = 512 << 20;
 const OUTPUT_CAP_BYTES: usize = 256 * 1024;

@@ -5,21 +5,30 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::{needs, shell};
 
 pub(crate) fn run(further: &[String]) -> Result<()> {
     needs::compiler()?;
     let openblas = needs::openblas();
-    let cuda = needs::cuda()?;
-    let mut command = shell::cargo(&["test", "--workspace", "--no-fail-fast"]);
-    command.args(further);
-    if let Some(folder) = &openblas {
-        for variable in ["LIBRARY_PATH", "LD_LIBRARY_PATH", "KERNSMITH_LIBRARY_PATH"] {
-            command.env(variable, with_folder(variable, folder));
+    let command = |verb: &[&str], further: &[String]| {
+        let mut command = shell::cargo(verb);
+        command.args(further);
+        if let Some(folder) = &openblas {
+            for variable in ["LIBRARY_PATH", "LD_LIBRARY_PATH", "KERNSMITH_LIBRARY_PATH"] {
+                command.env(variable, with_folder(variable, folder));
+            }
         }
-    }
+        command
+    };
+    // The download takes as long as the network pleases, and the tests are built meanwhile.
+    let download = std::thread::spawn(needs::cuda);
+    let of_cargo = further.split(|word| word == "--").next().unwrap_or_default();
+    let built = shell::run(command(&["test", "--workspace", "--no-run", "--quiet"], of_cargo));
+    let cuda = download.join().map_err(|_| anyhow!("fetching the CUDA compiler broke off"))??;
+    built.context("the tests do not compile")?;
+    let mut command = command(&["test", "--workspace", "--no-fail-fast"], further);
     if let Some(folder) = cuda {
         command.env("KERNSMITH_CUDA_HOME", folder);
     }

@@ -77,6 +77,9 @@ pub(crate) fn check_define(name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Only the run-time compiler knows it.
+pub(super) const DEVICE_BY_DEFAULT: &str = "--device-as-default-execution-space";
+
 /// All options without include paths: they are part of what identifies a build.
 pub(crate) fn options(arch: &str, flags: &[String], defines: &[(String, String)]) -> Vec<String> {
     let mut options = vec![format!("--gpu-architecture={arch}")];
@@ -88,6 +91,8 @@ pub(crate) fn options(arch: &str, flags: &[String], defines: &[(String, String)]
             options.push(flag.clone());
         }
     }
+    // There is no host code, so functions without a word about it are device code.
+    options.push(DEVICE_BY_DEFAULT.to_owned());
     // Registers, spills and stack are said nowhere else.
     options.push("--ptxas-options=-v".to_owned());
     options.extend(defines.iter().map(|(name, value)| format!("--define-macro={name}={value}")));
@@ -123,10 +128,24 @@ mod tests {
     }
 
     #[test]
+    fn the_page_lists_every_flag_and_every_family() {
+        let page = include_str!("../../../../docs/cuda.md");
+        let flags = allowed_cuda_flags().iter().map(|allowed| (allowed.flag, allowed.meaning));
+        for (name, meaning) in flags.chain(crate::cuda::cuda_instruction_families().iter().copied()) {
+            assert!(page.contains(&format!("| `{name}` | {meaning} |")), "{name}");
+        }
+    }
+
+    #[test]
     fn a_plans_language_replaces_the_default() {
         let options = options("sm_90a", &["--std=c++17".into()], &[("N".into(), "4".into())]);
-        let expected =
-            ["--gpu-architecture=sm_90a", "--std=c++17", "--ptxas-options=-v", "--define-macro=N=4"];
+        let expected = [
+            "--gpu-architecture=sm_90a",
+            "--std=c++17",
+            DEVICE_BY_DEFAULT,
+            "--ptxas-options=-v",
+            "--define-macro=N=4",
+        ];
         assert_eq!(options, expected);
     }
 }

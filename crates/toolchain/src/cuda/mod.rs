@@ -12,6 +12,7 @@ mod image;
 mod install;
 mod job;
 mod log;
+mod nvcc;
 mod pool;
 pub mod protocol;
 mod sass;

@@ -31,6 +31,11 @@ impl Store {
         Self { cache }
     }
 
+    /// A directory for one build, gone when dropped.
+    pub(super) fn build_directory(&self) -> Result<tempfile::TempDir, ToolchainError> {
+        self.cache.build_directory()
+    }
+
     /// The object that answers `request`; `None` where there is none, or it is damaged.
     pub(super) fn find(&self, request: &Digest) -> Option<CudaObject> {
         let record = std::fs::read(self.record_path(request)).ok()?;

@@ -12,6 +12,7 @@ use super::helper::{Compiled, HelperSetup, Lost};
 use super::image;
 use super::job::{CudaBuild, CudaJob, CudaObject};
 use super::log;
+use super::nvcc;
 use super::pool::{Outcome, Pool};
 use super::protocol::CompileJob;
 use super::shims;
@@ -59,6 +60,8 @@ pub struct CudaToolchain {
     pool: Pool,
     store: Store,
     timeout: Duration,
+    self_exe: PathBuf,
+    memory_bytes: u64,
     version: String,
     confinement: Confinement,
     headers: Vec<(String, String)>,
@@ -80,7 +83,18 @@ impl CudaToolchain {
             Digest::of_parts([RECIPE.as_bytes(), toolkit.digest.bytes(), shims.concat().as_bytes()]);
         let timeout = Duration::try_from_secs_f64(options.timeout_seconds).unwrap_or(Duration::from_hours(1));
         let version = format!("{major}.{minor}");
-        Ok(Self { toolkit, pool, store, timeout, version, confinement, headers, identity })
+        Ok(Self {
+            toolkit,
+            pool,
+            store,
+            timeout,
+            self_exe: options.self_exe.clone(),
+            memory_bytes: options.memory_bytes,
+            version,
+            confinement,
+            headers,
+            identity,
+        })
     }
 
     /// The toolkit.
@@ -129,6 +143,29 @@ impl CudaToolchain {
             Outcome::Answered(compiled) => self.refuse(&compiled, job.arch),
             Outcome::Lost(lost) => Ok(blame(&lost, build_ms)),
         }
+    }
+
+    /// Compiles the same job with the off-line compiler, never from the cache; `None` where the toolkit has none.
+    pub fn cross_check(&self, job: &CudaJob<'_>) -> Result<Option<CudaBuild>, ToolchainError> {
+        let Some(compiler) = &self.toolkit.nvcc else { return Ok(None) };
+        if let Err(detail) = job.check() {
+            let class = FailureClass::PlanInvalid;
+            return Ok(Some(CudaBuild::Refused { class, detail, log: String::new() }));
+        }
+        let directory = self.store.build_directory()?;
+        let mut options = flags::options(job.arch, job.flags, job.defines);
+        options.retain(|option| option != flags::DEVICE_BY_DEFAULT);
+        let time = job.deadline.unwrap_or(self.timeout);
+        nvcc::compile(
+            &compiler.path,
+            &self.toolkit,
+            &self.self_exe,
+            self.memory_bytes,
+            directory.path(),
+            job,
+            (options, time),
+        )
+        .map(Some)
     }
 
     fn compile_job(&self, source: &str, options: &[String]) -> CompileJob {
