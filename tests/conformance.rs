@@ -68,6 +68,7 @@ fn the_harness_is_an_evaluator() {
         self_exe,
         seed: None,
         cache_dir,
+        gpu: None,
     })
     .expect("a harness");
     let wrong = RMSNORM.replace("1e-6f", "1.0f");

@@ -225,6 +225,7 @@ fn harness(program: &Path) -> Harness {
         self_exe: program.to_owned(),
         seed: None,
         cache_dir,
+        gpu: None,
     };
     Harness::open(request).expect("a harness")
 }

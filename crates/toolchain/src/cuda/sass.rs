@@ -313,7 +313,7 @@ const fn wide(operation: u16, size: u8) -> Option<&'static str> {
 /// Whether any instruction takes an operand from a bank of constant memory.
 ///
 /// Of the three bits behind the operation, 3 and 5 say that an operand lies in constant memory; the bank then stands in bits 54 to
-/// 58. Read off what the disassembler of CUDA 13 says about objects for sm_80 to sm_120, beside the table above.
+/// 58. Read off what the disassembler of CUDA 13 says about objects for `sm_80` to `sm_120`, beside the table above.
 pub(super) fn reads_bank(code: &[u8], bank: u64) -> bool {
     code.chunks_exact(INSTRUCTION_BYTES).any(|instruction| {
         let (words, _) = instruction.as_chunks::<8>();
