@@ -46,6 +46,10 @@ pub struct Prepared {
 
 /// A code object, by what it is for.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it lives as long as its judgement"
+)]
 pub(crate) enum Built {
     /// A shared object.
     Cpu(CodeObject),

@@ -324,12 +324,12 @@ fn packet(
     log: Log,
     found: Findings,
 ) -> Evidence {
-    let built = object.map(|object| evidence::BuiltFacts {
+    let facts = object.map(|object| evidence::BuiltFacts {
         digest: object.digest,
         build_ms: object.build_ms,
         facts: fixed::object_facts(&object.facts),
     });
     let flags = object.map_or(&[][..], |object| &object.options);
     let environment = inner.environment(flags);
-    evidence::assemble(&inner.setup, candidate, lane, environment, built, build, log, found)
+    evidence::assemble(&inner.setup, candidate, lane, environment, facts, build, log, found)
 }

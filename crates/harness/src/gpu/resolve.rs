@@ -136,7 +136,7 @@ impl<'a> Resolver<'a> {
                 launch.symbol
             )));
         }
-        let cluster = self.cluster(launch, grid)?;
+        let cluster = Self::cluster(launch, grid)?;
         let kernel = kernels.iter().position(|kernel| kernel.symbol == launch.symbol).unwrap_or(0) as u16;
         let parameters = self.arguments(launch)?;
         let parameters: Result<Vec<Parameter>, Stop> =
@@ -153,7 +153,7 @@ impl<'a> Resolver<'a> {
         }))
     }
 
-    fn cluster(&self, launch: &KernelLaunch, grid: [u32; 3]) -> Result<Option<[u32; 3]>, Stop> {
+    fn cluster(launch: &KernelLaunch, grid: [u32; 3]) -> Result<Option<[u32; 3]>, Stop> {
         if launch.cluster.is_empty() {
             return Ok(None);
         }

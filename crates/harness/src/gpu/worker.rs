@@ -15,7 +15,7 @@ use crate::error::{HarnessError, Stop};
 /// The hidden verb that the program answers by running a GPU worker.
 const VERB: &str = "__gpu_worker";
 /// A context takes a third of a second; this is for a machine that is very busy.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How much longer than the steps themselves an answer may take: the driver, the frame, the processor.
 const GRACE: Duration = Duration::from_secs(5);
 /// The driver's number for an address that is not mapped (CUDA driver API, `CUDA_ERROR_ILLEGAL_ADDRESS`).
