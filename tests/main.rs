@@ -2,6 +2,7 @@
 
 mod adversarial;
 mod architecture;
+mod bench;
 mod conformance;
 mod contracts;
 mod cuda;

@@ -4,6 +4,7 @@
 //! chained log with its syncs, and the fold into the tree. Nothing is built and nothing is judged: sources are pseudo-random
 //! identifiers in the shape of C++, verdicts come from their digests. `docs/bench-engine.md` says how each number is defined.
 
+mod meter;
 mod null;
 mod text;
 mod usage;
@@ -13,15 +14,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kernsmith_core::event::{LOG_FORMAT, Opened};
-use kernsmith_core::{Digest, Entry, Event, Plan, RunId, Target};
-use kernsmith_engine::{Engine, FrozenBaseline, Genesis, Observe, Parts, Past, StopSignal};
+use kernsmith_core::{Digest, Plan, RunId, Target};
+use kernsmith_engine::{Engine, FrozenBaseline, Genesis, Parts, Past, StopSignal};
 use kernsmith_experiment_log::{RunWriter, run_directory};
 use kernsmith_op_contract::Contract;
-use kernsmith_planner::Tree;
 use kernsmith_search_config::SearchConfig;
 use serde::Serialize;
 
 use crate::BenchError;
+use meter::{LogTime, Meter, PARTS, Timed, Watch, locked};
 use null::{NullEvaluator, NullProposer};
 
 /// The run's name below the folder.
@@ -30,8 +31,6 @@ const RUN: &str = "bench-engine";
 const CONTRACT: &str = "null_f32";
 /// Candidates that are in flight at once, and share a group of the log.
 const WIDTH: u32 = 64;
-/// Parts of the run whose speeds are compared.
-const PARTS: u64 = 10;
 
 /// What is measured.
 #[derive(Debug, Clone)]
@@ -65,6 +64,14 @@ pub struct EngineReport {
     pub per_second_first_tenth: f64,
     /// Candidates a second over the last tenth.
     pub per_second_last_tenth: f64,
+    /// Processor time of the whole process for one candidate of the first tenth.
+    pub cpu_ms_first_tenth: f64,
+    /// The same for the last tenth.
+    pub cpu_ms_last_tenth: f64,
+    /// Wall time that one candidate of the first tenth waited for the log, syncs included.
+    pub log_ms_first_tenth: f64,
+    /// The same for the last tenth.
+    pub log_ms_last_tenth: f64,
     /// Durable entries.
     pub entries: u64,
     /// Candidates that passed, by their deepest judgement.
@@ -121,8 +128,7 @@ pub fn measure_engine(
     let disk =
         usage::DiskUse::of(&directory).map_err(|source| BenchError::Read { path: directory, source })?;
     let count = options.candidates as f64;
-    let marks = &meter.marks;
-    let tenth = |from: usize| (count / PARTS as f64) / (marks[from + 1] - marks[from]).max(1e-9);
+    let (first, last) = (meter.part(0), meter.part(PARTS as usize - 1));
     let counts = past.tree().counts();
     Ok(EngineReport {
         candidates: counts.proposed,
@@ -131,8 +137,12 @@ pub fn measure_engine(
         width: WIDTH,
         seconds,
         per_second: counts.proposed as f64 / seconds,
-        per_second_first_tenth: tenth(0),
-        per_second_last_tenth: tenth(PARTS as usize - 1),
+        per_second_first_tenth: 1e3 / first.wall_ms,
+        per_second_last_tenth: 1e3 / last.wall_ms,
+        cpu_ms_first_tenth: first.cpu_ms,
+        cpu_ms_last_tenth: last.cpu_ms,
+        log_ms_first_tenth: first.log_ms,
+        log_ms_last_tenth: last.log_ms,
         entries: meter.entries,
         accepted: counts.accepted,
         deeper_judgements: counts.judgements - counts.judged,
@@ -155,8 +165,9 @@ async fn search(
     contract: Arc<Contract>,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<(Meter, f64), BenchError> {
-    let recorder = RunWriter::create(&options.folder, &run_id()?)?;
-    let meter = Arc::new(std::sync::Mutex::new(Meter::new(options.candidates)));
+    let logging = LogTime::default();
+    let recorder = Timed { inner: RunWriter::create(&options.folder, &run_id()?)?, spent: logging.clone() };
+    let meter = Arc::new(std::sync::Mutex::new(Meter::new(options.candidates, logging.clone())));
     let observer = Watch { meter: meter.clone(), progress };
     let target = Target::host();
     let mut engine = Engine::new(Parts {
@@ -171,11 +182,11 @@ async fn search(
         stop: StopSignal::default(),
     });
     engine.begin(genesis(&contract, options)?).await?;
-    locked(&meter).begun = Instant::now();
+    locked(&meter).begin();
     engine.run().await?;
     drop(engine);
-    let meter = std::mem::replace(&mut *locked(&meter), Meter::new(1));
-    let seconds = meter.begun.elapsed().as_secs_f64();
+    let meter = std::mem::replace(&mut *locked(&meter), Meter::new(1, logging));
+    let seconds = meter.seconds();
     Ok((meter, seconds))
 }
 
@@ -225,62 +236,6 @@ fn genesis(contract: &Contract, options: &EngineOptions) -> Result<Genesis, Benc
     let baseline =
         FrozenBaseline { name, source, plan: Plan::default(), performance: null::performance(1.0) };
     Ok(Genesis { opened, baseline })
-}
-
-/// When each part of the run was reached, and what was written.
-#[derive(Debug)]
-struct Meter {
-    candidates: u64,
-    begun: Instant,
-    /// Seconds at which the first candidate, and each tenth of them, had its first verdict.
-    marks: Vec<f64>,
-    judged: u64,
-    entries: u64,
-    promotions: u64,
-    events: blake3::Hasher,
-}
-
-impl Meter {
-    fn new(candidates: u64) -> Self {
-        let events = blake3::Hasher::new();
-        let begun = Instant::now();
-        Self { candidates, begun, marks: vec![0.0], judged: 0, entries: 0, promotions: 0, events }
-    }
-
-    fn note(&mut self, tree: &Tree, entry: &Entry) {
-        self.entries += 1;
-        self.promotions += u64::from(matches!(entry.event, Event::Promoted { .. }));
-        let times = matches!(entry.event, Event::Closed { .. } | Event::Opened(_));
-        if !times && let Ok(text) = serde_json::to_vec(&entry.event) {
-            self.events.update(&text);
-        }
-        self.judged = tree.counts().judged;
-        while self.marks.len() as u64 <= PARTS
-            && self.judged * PARTS >= self.candidates * self.marks.len() as u64
-        {
-            self.marks.push(self.begun.elapsed().as_secs_f64());
-        }
-    }
-}
-
-struct Watch<'a> {
-    meter: Arc<std::sync::Mutex<Meter>>,
-    progress: &'a (dyn Fn(u64) + Sync),
-}
-
-impl Observe for Watch<'_> {
-    fn noted(&mut self, tree: &Tree, entry: &Entry) {
-        locked(&self.meter).note(tree, entry);
-        if matches!(entry.event, Event::Proposed(_)) {
-            (self.progress)(tree.counts().proposed);
-        }
-    }
-
-    fn busy(&mut self, _: &str) {}
-}
-
-fn locked(meter: &std::sync::Mutex<Meter>) -> std::sync::MutexGuard<'_, Meter> {
-    meter.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use kernsmith_core::{Brief, Genome, NodeId, Prediction, Target};
 use kernsmith_op_contract::Contract;
 use kernsmith_planner::{Attempted, Calibration, Tree};
 
-pub use dossier::Dossier;
+pub use dossier::{Dossier, Sources};
 use known::Known;
 pub use prompt::prompt;
 

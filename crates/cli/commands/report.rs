@@ -18,14 +18,15 @@ pub(crate) struct Args {
 pub(crate) fn run(global: &Global, args: &Args) -> Answer {
     let directory = session::run_directory(global, &args.run)?;
     let options = session::report_options(&directory)?;
-    let paths = kernsmith_report::write(&directory, &options).map_err(CliError::log)?;
+    let (summary, paths) = kernsmith_report::conclude(&directory, &options, true).map_err(CliError::log)?;
     match global.format {
         Format::Human => {
-            data(&format!("wrote {}", paths.html.display()));
-            data(&format!("wrote {}", paths.markdown.display()));
+            if let Some(paths) = paths {
+                data(&format!("wrote {}", paths.html.display()));
+                data(&format!("wrote {}", paths.markdown.display()));
+            }
         }
         Format::Json | Format::Jsonl | Format::Csv | Format::Parquet => {
-            let summary = kernsmith_report::summary(&directory, &options).map_err(CliError::log)?;
             data(&serde_json::to_string(&summary).map_err(CliError::internal)?);
         }
     }

@@ -1,7 +1,8 @@
 //! How much wall time a run has used, out of its log.
 //!
 //! A session that was killed leaves no `closed` entry, so the times of its entries have to serve: a session lasts from its
-//! `opened` or `resumed` entry to the last entry before the next one.
+//! `opened` or `resumed` entry to the last entry before the next one. `opened` comes before anything is measured; `resumed` comes
+//! after the baseline was measured again and says itself how much time was used until then.
 
 use jiff::Timestamp;
 use kernsmith_core::{Entry, Event};
@@ -20,6 +21,11 @@ impl Elapsed {
         let Ok(time) = entry.time.parse::<Timestamp>() else { return };
         if matches!(entry.event, Event::Opened(_) | Event::Resumed { .. }) {
             self.total += session_seconds(self.started, self.last);
+            if let Event::Resumed { wall_seconds_before, .. } = entry.event
+                && wall_seconds_before.is_finite()
+            {
+                self.total = self.total.max(wall_seconds_before);
+            }
             self.started = Some(time);
         }
         // What stands between two sessions, such as `recovered`, belongs to the later one.
@@ -52,18 +58,20 @@ mod tests {
     fn the_pause_between_two_sessions_does_not_count() {
         let run_id: RunId = "a".parse().unwrap();
         let edit = || Event::TreeEdited { author: String::new(), edits: Vec::new() };
-        let resumed = Event::Resumed { program: String::new(), wall_seconds_before: 0.0 };
+        let resumed = |wall_seconds_before| Event::Resumed { program: String::new(), wall_seconds_before };
         let entries = [
             entry("2026-01-01T00:00:00Z", kernsmith_core::conformance::opened(&run_id)),
             entry("2026-01-01T00:00:10Z", edit()),
-            entry("2026-01-01T05:00:00Z", resumed),
+            entry("2026-01-01T05:00:00Z", resumed(0.0)),
             entry("2026-01-01T05:00:03Z", edit()),
+            entry("2026-01-01T06:00:20Z", resumed(33.0)),
+            entry("2026-01-01T06:00:21Z", edit()),
         ];
         let mut elapsed = Elapsed::default();
         assert!(elapsed.seconds().abs() < 1e-9);
         for entry in &entries {
             elapsed.note(entry);
         }
-        assert!((elapsed.seconds() - 13.0).abs() < 1e-9);
+        assert!((elapsed.seconds() - 34.0).abs() < 1e-9, "20 s before the second `resumed` were measuring");
     }
 }

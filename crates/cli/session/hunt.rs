@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use kernsmith_core::event::{BaselineFrozen, LOG_FORMAT, Opened};
 use kernsmith_core::{Plan, Record, RunId};
-use kernsmith_engine::{Engine, FrozenBaseline, Genesis, Limit, Outcome, Parts, Past, StopSignal};
+use kernsmith_engine::{Engine, FrozenBaseline, Limit, Outcome, Parts, Past, StopSignal};
 use kernsmith_experiment_log::{RunReader, RunWriter};
 use kernsmith_harness::Harness;
 use kernsmith_op_contract::{Contract, Severity};
@@ -104,10 +104,11 @@ async fn begin(
     let harness = Arc::new(bench.harness(contract.clone(), baseline, None)?);
     let mut opened = opened(bench, &contract, &harness, &run_id, seed);
     let memory = memory::gather(&bench.config.search.memory, log_root, &mut opened, &mut writer)?;
-    let frozen = freeze(&harness).await?;
     let proposer = AnyProposer::new(reader, bench, &contract, memory.as_ref(), &opened);
-    let mut engine = engine(global, bench, contract, (proposer, harness, writer), seed, stop).since(began);
-    engine.begin(Genesis { opened, baseline: frozen }).await?;
+    let parts = (proposer, harness.clone(), writer);
+    let mut engine = engine(global, bench, contract, parts, seed, stop).since(began);
+    engine.open(opened).await?;
+    engine.freeze(measure_baseline(&harness).await?).await?;
     let outcome = engine.run().await?;
     engine.into_recorder().seal().map_err(CliError::log)?;
     Ok((outcome, directory))
@@ -131,6 +132,13 @@ async fn go_on(
         past.apply(&entry);
     })
     .map_err(CliError::log)?;
+    if past.tree().baseline().is_none() {
+        return Err(CliError::bad_input_message(format!(
+            "run `{}` was interrupted before its baseline was measured: there is nothing to go on with; `kernsmith search` \
+             begins anew",
+            run_name(directory)
+        )));
+    }
     let used = elapsed.seconds();
     if let Some(wall_seconds) = wall_seconds {
         bench.config.budget.wall_seconds = if wall_seconds > 0.0 { used + wall_seconds } else { 0.0 };
@@ -139,7 +147,7 @@ async fn go_on(
     let baseline = baseline.map(|frozen| seed_kernel(&writer, frozen)).transpose()?;
     let harness = Arc::new(bench.harness(contract.clone(), baseline, None)?);
     // Stored medians serve the screen: they are measured again, because the machine may have changed.
-    freeze(&harness).await?;
+    measure_baseline(&harness).await?;
     let memory = memory::recorded(opened, &writer)?;
     let proposer = AnyProposer::new(reader, &bench, &contract, memory.as_ref(), opened);
     let mut engine =
@@ -175,7 +183,7 @@ fn engine(
     Engine::new(Parts { contract, target, proposer, evaluator, recorder, observer, config, seed, stop })
 }
 
-async fn freeze(harness: &Arc<Harness>) -> Result<FrozenBaseline, CliError> {
+async fn measure_baseline(harness: &Arc<Harness>) -> Result<FrozenBaseline, CliError> {
     let harness = harness.clone();
     let frozen = tokio::task::spawn_blocking(move || harness.freeze_baseline());
     let (name, source, plan, performance) =
@@ -269,9 +277,7 @@ async fn wait_for_signal() -> std::io::Result<()> {
 /// Writes the report where the configuration wants one, prints how it ended, and picks the exit code.
 fn finish(global: &Global, outcome: &Outcome, directory: &Path, report: bool) -> Answer {
     let options = super::report_options(directory)?;
-    let paths =
-        report.then(|| kernsmith_report::write(directory, &options)).transpose().map_err(CliError::log)?;
-    let summary = kernsmith_report::summary(directory, &options).map_err(CliError::log)?;
+    let (summary, paths) = kernsmith_report::conclude(directory, &options, report).map_err(CliError::log)?;
     if global.format == Format::Human {
         data("");
         match &summary.champion {

@@ -73,25 +73,31 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || DigestError(text.to_owned());
         let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        if !rest.is_empty() || pairs.len() != 32 {
+        if pairs.len() != 32 || !rest.is_empty() {
             return Err(error());
         }
         let mut bytes = [0; 32];
+        let mut foreign = 0;
         for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-            *byte = (nibble(*high).ok_or_else(error)? << 4) | nibble(*low).ok_or_else(error)?;
+            let (high, low) = (NIBBLES[usize::from(*high)], NIBBLES[usize::from(*low)]);
+            foreign |= high | low;
+            *byte = high << 4 | low;
         }
-        Ok(Self(bytes))
+        if foreign > 15 { Err(error()) } else { Ok(Self(bytes)) }
     }
 }
 
-const fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
+/// The value of each hexadecimal digit; 255 for every other byte. A long log has half a million digests to read.
+const NIBBLES: [u8; 256] = {
+    let mut values = [u8::MAX; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value] as usize] = value as u8;
+        values[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
     }
-}
+    values
+};
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -101,8 +107,22 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(DigestText)
+    }
+}
+
+/// Reads a digest where it stands, without a copy of its text.
+struct DigestText;
+
+impl serde::de::Visitor<'_> for DigestText {
+    type Value = Digest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a digest of 64 hexadecimal digits")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Digest, E> {
+        text.parse().map_err(E::custom)
     }
 }
 
@@ -114,7 +134,14 @@ mod tests {
     fn a_digest_survives_its_text_form() {
         let digest = Digest::of(b"kernel");
         assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
+        assert_eq!(digest.to_string().to_uppercase().parse::<Digest>().unwrap(), digest);
         assert!("12".parse::<Digest>().is_err());
+        let (text, json) = (digest.to_string(), serde_json::to_string(&digest).unwrap());
+        assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
+        for place in 0..text.len() {
+            let foreign = format!("{}g{}", &text[..place], &text[place + 1..]);
+            assert!(foreign.parse::<Digest>().is_err(), "{foreign}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use kernsmith_brief::BriefBuilder;
+use kernsmith_brief::{BriefBuilder, Sources};
 use kernsmith_core::port::{Answer, Evaluate, Note, PlanRequest, Propose, Record};
 use kernsmith_core::{Brief, Digest, Edit, NodeId, Proposal};
 
@@ -73,8 +73,10 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
             let ordinal = self.tree.counts().proposed + offset as u64;
             let mut brief = builder.build(*node, ordinal, self.seed);
             if self.proposer.reads() {
-                let kept = |digest: &Digest| self.recorder.kept(digest).ok();
-                let details = self.dossier.for_brief(&brief, &self.tree, &self.contract, &kept);
+                let (kept, entry) =
+                    (|blob: &Digest| self.recorder.kept(blob).ok(), |seq| self.recorder.entry(seq).ok());
+                let sources = Sources { kept: &kept, entry: &entry };
+                let details = self.dossier.for_brief(&brief, &self.tree, &self.contract, sources);
                 brief.details = Some(Box::new(details));
             }
             brief

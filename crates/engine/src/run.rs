@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use kernsmith_brief::Dossier;
+use kernsmith_brief::{Dossier, Sources};
 use kernsmith_core::port::{Answer, Evaluate, Halt, PlanOccasion, PlanRequest, Propose, Record};
 use kernsmith_core::{Digest, Edit, Entry, Event, NodeId, Seq, Target};
 use kernsmith_op_contract::Contract;
@@ -239,8 +239,10 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
 
     fn plan_request(&self, occasion: PlanOccasion, refused: Vec<String>) -> PlanRequest {
         let details = self.proposer.reads().then(|| {
-            let kept = |digest: &Digest| self.recorder.kept(digest).ok();
-            Box::new(self.dossier.for_planner(&self.tree, &self.contract, &kept))
+            let (kept, entry) =
+                (|blob: &Digest| self.recorder.kept(blob).ok(), |seq| self.recorder.entry(seq).ok());
+            let sources = Sources { kept: &kept, entry: &entry };
+            Box::new(self.dossier.for_planner(&self.tree, &self.contract, sources))
         });
         PlanRequest {
             details,

@@ -35,17 +35,28 @@ pub struct FrozenBaseline {
 }
 
 impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O> {
-    /// Writes the first entries of a new run.
+    /// Writes the first entries of a new run whose baseline has been measured already.
     pub async fn begin(&mut self, genesis: Genesis) -> Result<(), EngineError> {
-        let FrozenBaseline { name, source, plan, performance } = genesis.baseline;
+        self.open(genesis.opened).await?;
+        self.freeze(genesis.baseline).await
+    }
+
+    /// Opens the log of a new run, before its baseline is measured: a run that is interrupted knows how long that took.
+    pub async fn open(&mut self, opened: Opened) -> Result<(), EngineError> {
+        self.record(vec![Event::Opened(Box::new(opened))]).await.map(drop)
+    }
+
+    /// Freezes the baseline of a new run.
+    pub async fn freeze(&mut self, baseline: FrozenBaseline) -> Result<(), EngineError> {
+        let FrozenBaseline { name, source, plan, performance } = baseline;
         let source = self.recorder.keep(source.as_bytes()).map_err(EngineError::record)?;
         let baseline = BaselineFrozen { name, source, plan, performance };
-        let opened = Event::Opened(Box::new(genesis.opened));
-        self.record(vec![opened, Event::BaselineFrozen(Box::new(baseline))]).await?;
-        Ok(())
+        self.record(vec![Event::BaselineFrozen(Box::new(baseline))]).await.map(drop)
     }
 
     /// Goes on from an earlier run's log; candidates that were proposed and never judged are judged first.
+    ///
+    /// The time of this session so far is noted with that of earlier ones: no later entry tells of it.
     pub async fn resume(
         &mut self,
         past: Past,
@@ -55,6 +66,7 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
         self.tree = past.tree;
         self.confirm_cost = past.confirm_cost;
         self.restart_clock(wall_seconds_before);
+        let wall_seconds_before = self.clock.wall_seconds();
         self.record(vec![Event::Resumed { program, wall_seconds_before }]).await?;
         self.judge_pending().await
     }

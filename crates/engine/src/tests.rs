@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 
-use kernsmith_core::event::Opened;
+use kernsmith_core::event::{Opened, Proposed};
 use kernsmith_core::evidence::{
     Artifacts, CandidateFacts, EVIDENCE_SCHEMA, Environment, Security, Validation, WorkloadTiming,
 };
@@ -16,6 +16,7 @@ use kernsmith_core::{
     Verdict, conformance,
 };
 use kernsmith_op_contract::Contract;
+use kernsmith_planner::STALE;
 use kernsmith_search_config::SearchConfig;
 
 use crate::{Engine, FrozenBaseline, Genesis, Limit, Parts, Past, Silent, StopSignal};
@@ -329,4 +330,38 @@ async fn a_resumed_search_judges_what_was_left_pending_first() {
     assert!(second.tree().pending().is_empty());
     assert_eq!(second.run().await.unwrap().limit, Limit::Budget);
     assert!(second.tree().counts().proposed >= 8);
+}
+
+#[tokio::test]
+async fn a_proposal_that_was_overtaken_a_moment_ago_costs_no_device_time() {
+    let mut memory = Memory::default();
+    let target = "cpu-x86_64".parse().unwrap();
+    let propose = |memory: &mut Memory, value: i64, parents: Vec<Seq>| {
+        let origin = Origin { parents, proposer: "scripted".to_owned(), ..Origin::default() };
+        let proposal = Proposal::by_user(format!("skill/clever {value}"), Plan::default());
+        let candidate =
+            Candidate::new("rmsnorm_f32", &target, Proposal { node: NodeId(1), origin, ..proposal });
+        memory.keep(candidate.proposal.source.as_bytes()).unwrap();
+        (Event::Proposed(Box::new(Proposed::of(&candidate))), candidate)
+    };
+    let (first, candidate) = propose(&mut memory, 0, Vec::new());
+    let base = evidence(&candidate, Lane::Screen, None, 2.25);
+    let edit = Event::TreeEdited { author: "scripted".to_owned(), edits: vec![family("clever")] };
+    let opened = Event::Opened(Box::new(genesis().opened));
+    memory.append(vec![opened, edit, first]).await.unwrap();
+    let (better, _) = propose(&mut memory, 6, vec![Seq(2)]);
+    let (overtaken, _) = propose(&mut memory, 3, vec![Seq(2)]);
+    let judged = Event::Judged { proposal: Seq(2), evidence: Box::new(base) };
+    memory.append(vec![judged, better, overtaken]).await.unwrap();
+    let mut past = Past::new(&SearchConfig::defaults().unwrap());
+    memory.entries.iter().for_each(|entry| past.apply(entry));
+    assert_eq!(past.tree().pending(), [Seq(4), Seq(5)], "neither is stale before the other was screened");
+    let mut engine = engine(memory, 8, &StopSignal::default());
+    engine.resume(past, 0.0, "test".to_owned()).await.unwrap();
+    let judged =
+        |seq| move |entry: &Entry| matches!(entry.event, Event::Judged { proposal, .. } if proposal == seq);
+    let log = engine.into_recorder().entries;
+    assert!(log.iter().any(judged(Seq(4))) && !log.iter().any(judged(Seq(5))));
+    let dropped = Event::Deduplicated { proposal: Seq(5), of: Seq(4), by: STALE.to_owned() };
+    assert!(log.iter().any(|entry| entry.event == dropped));
 }

@@ -83,7 +83,7 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
         let mut builds = JoinSet::new();
         for (seq, candidate) in candidates {
             // Overtaken while it waited: its strategy is asked again, from the better base.
-            if let Some(stale) = self.tree.stale(seq) {
+            if let Some(stale) = self.tree.stale(seq, &[]) {
                 self.record_some(vec![repeat(seq, stale.beaten_by, STALE)]).await?;
                 continue;
             }
@@ -119,6 +119,11 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
             let known = |digest| self.tree.known_code_object(&digest).or_else(|| twins.get(&digest).copied());
             if let Some(of) = object.and_then(known) {
                 group.events.push(repeat(seq, of, "code_object"));
+                continue;
+            }
+            // Right before it costs device time: one that was screened a moment ago may have overtaken it.
+            if let Some(stale) = self.tree.stale(seq, &passed) {
+                group.events.push(repeat(seq, stale.beaten_by, STALE));
                 continue;
             }
             let evidence =

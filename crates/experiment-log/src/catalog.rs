@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kernsmith_core::event::Opened;
 use kernsmith_core::{FailureClass, RunId, Seq, Verdict};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::error::run_name;
@@ -118,7 +119,7 @@ pub fn summarise(directory: &Path) -> Result<RunSummary, LogError> {
     Ok(summary)
 }
 
-/// Takes what the summary needs out of one line; the rest of the event is skipped, not parsed.
+/// Takes what the summary needs out of one line; the rest of the event is skipped.
 fn note(
     line: &Line<'_>,
     summary: &mut RunSummary,
@@ -132,7 +133,10 @@ fn note(
             summary.target = opened.target.to_string();
             summary.started = line.time.clone().into_owned();
         }
-        "proposed" => summary.candidates += 1,
+        "proposed" => {
+            line.part::<IgnoredAny>()?;
+            summary.candidates += 1;
+        }
         "judged" => {
             let JudgedPart { proposal, evidence } = line.part()?;
             let conclusive = evidence.failure.is_none_or(|failure| failure.class.is_conclusive());
@@ -143,7 +147,9 @@ fn note(
         }
         "promoted" => summary.best_ratio = Some(line.part::<PromotedPart>()?.ratio),
         "closed" => summary.closed = Some(line.part::<ClosedPart>()?.reason),
-        _ => {}
+        _ => {
+            line.part::<IgnoredAny>()?;
+        }
     }
     Ok(())
 }

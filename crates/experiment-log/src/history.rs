@@ -11,6 +11,18 @@ use crate::line::{self, Flaw, Line};
 use crate::verify::{Damage, DamageKind};
 use crate::{HISTORY_FILE, LogError};
 
+/// The history of a run, with its path.
+pub(crate) fn open_history(directory: &Path) -> Result<(PathBuf, File), LogError> {
+    let path = directory.join(HISTORY_FILE);
+    match File::open(&path) {
+        Ok(file) => Ok((path, file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(LogError::NotARun { directory: directory.to_owned() })
+        }
+        Err(error) => Err(LogError::io("open", &path)(error)),
+    }
+}
+
 /// The lines of a history, read one after the other into one buffer.
 #[derive(Debug)]
 pub(crate) struct Lines {
@@ -26,11 +38,7 @@ pub(crate) struct Lines {
 impl Lines {
     /// Opens the history of a run.
     pub(crate) fn open(directory: &Path) -> Result<Self, LogError> {
-        let path = directory.join(HISTORY_FILE);
-        let file = File::open(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => LogError::NotARun { directory: directory.to_owned() },
-            _ => LogError::io("open", &path)(error),
-        })?;
+        let (path, file) = open_history(directory)?;
         let reader = BufReader::with_capacity(1 << 18, file);
         Ok(Self { reader, path, buffer: Vec::new(), number: 0, offset: 0, next_offset: 0, torn_bytes: 0 })
     }
@@ -144,22 +152,38 @@ impl Chain {
     /// Checks a line against the one before it, and moves on to it whatever the outcome.
     pub(crate) fn check<'a>(&mut self, bytes: &'a [u8]) -> Result<Line<'a>, Vec<Flaw>> {
         let (digest, decoded) = line::decode(bytes);
-        let expected = std::mem::replace(&mut self.last, digest);
-        let place = self.next;
-        self.next = Seq(place.0 + 1);
-        let line = decoded.map_err(|flaw| vec![flaw])?;
+        self.link(digest, decoded, |line| (line.seq, line.prev))
+    }
+
+    /// [`Chain::check`] for a line that was looked at on its own before; `place` says what it names as its place and as the
+    /// digest of the line before it.
+    pub(crate) fn link<T>(
+        &mut self,
+        digest: Digest,
+        line: Result<T, Flaw>,
+        place: impl Fn(&T) -> (Seq, Digest),
+    ) -> Result<T, Vec<Flaw>> {
+        let expected = *self;
+        *self = Self { next: Seq(expected.next.0 + 1), last: digest };
+        let line = line.map_err(|flaw| vec![flaw])?;
+        let (seq, prev) = place(&line);
         let mut flaws = Vec::new();
-        if line.prev != expected {
+        if prev != expected.last {
             let problem =
-                format!("`prev` is {}, the line before has {}", line.prev.short(), expected.short());
+                format!("`prev` is {}, the line before has {}", prev.short(), expected.last.short());
             flaws.push((DamageKind::BrokenChain, problem));
         }
-        if line.seq != place {
-            flaws.push((DamageKind::SeqGap, format!("`seq` is {}, expected {}", line.seq.0, place.0)));
-            self.next = Seq(line.seq.0.saturating_add(1));
+        if seq != expected.next {
+            flaws.push((DamageKind::SeqGap, format!("`seq` is {}, expected {}", seq.0, expected.next.0)));
+            self.next = Seq(seq.0.saturating_add(1));
         }
         if flaws.is_empty() { Ok(line) } else { Err(flaws) }
     }
+}
+
+/// The first of the flaws of a line.
+pub(crate) fn first_flaw(flaws: Vec<Flaw>) -> Flaw {
+    flaws.into_iter().next().unwrap_or((DamageKind::BadJson, String::new()))
 }
 
 /// The flaw of a line whose event does not parse.

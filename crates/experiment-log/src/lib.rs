@@ -7,6 +7,7 @@
 //! acknowledged before. [`RunReader`] streams entries back, [`verify`] names every damage, [`list`] and [`find`] look
 //! over the runs of one log folder.
 
+mod ahead;
 mod bundle;
 mod catalog;
 mod error;

@@ -20,16 +20,26 @@ const SUM_END: &[u8] = b"\"}";
 const SUM_FIELD_BYTES: usize = SUM_KEY.len() + 2 * SUM_BYTES + SUM_END.len();
 
 /// What a line says before its event is looked at.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Line<'a> {
     /// Place in the log.
     pub(crate) seq: Seq,
     /// Wall-clock time.
-    #[serde(borrow)]
     pub(crate) time: Cow<'a, str>,
     /// Digest of the line before.
     pub(crate) prev: Digest,
-    /// The event, not parsed yet.
+    /// The event, not parsed yet. Where a newer writer put fields behind it they hang on to it.
+    event: &'a str,
+    bytes: &'a [u8],
+}
+
+/// A line whose fields may stand in any order, with others between them.
+#[derive(Deserialize)]
+struct Loose<'a> {
+    seq: Seq,
+    #[serde(borrow)]
+    time: Cow<'a, str>,
+    prev: Digest,
     #[serde(borrow)]
     event: &'a RawValue,
 }
@@ -77,7 +87,30 @@ fn split<'a>(bytes: &'a [u8], field: &[u8], sum: &[u8]) -> Result<Line<'a>, Flaw
     if stated != sum {
         return Err((DamageKind::BadSum, "the line's bytes do not fit its own `sum`".to_owned()));
     }
-    serde_json::from_slice(bytes).map_err(|error| (DamageKind::BadJson, error.to_string()))
+    if let Some(line) = canonical(bytes) {
+        return Ok(line);
+    }
+    let loose: Loose<'_> =
+        serde_json::from_slice(bytes).map_err(|error| (DamageKind::BadJson, error.to_string()))?;
+    let Loose { seq, time, prev, event } = loose;
+    Ok(Line { seq, time, prev, event: event.get(), bytes })
+}
+
+/// A line exactly as [`encode`] writes it, split without looking at the event: whoever takes something out of that parses it.
+fn canonical(bytes: &[u8]) -> Option<Line<'_>> {
+    let body = bytes.get(..bytes.len().checked_sub(SUM_FIELD_BYTES)?)?;
+    let rest = body.strip_prefix(b"{\"seq\":")?;
+    let (digits, rest) = rest.split_at(rest.iter().position(|byte| *byte == b',')?);
+    let whole = digits.iter().all(u8::is_ascii_digit) && (digits.len() == 1 || digits.first()? != &b'0');
+    let seq = Seq(std::str::from_utf8(digits).ok().filter(|_| whole)?.parse().ok()?);
+    let rest = rest.strip_prefix(b",\"time\":\"")?;
+    let (time, rest) = rest.split_at(rest.iter().position(|byte| *byte == b'"')?);
+    let plain = time.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'\\');
+    let time = std::str::from_utf8(time).ok().filter(|_| plain)?;
+    let (prev, rest) = rest.strip_prefix(b"\",\"prev\":\"")?.split_first_chunk::<64>()?;
+    let prev = std::str::from_utf8(prev).ok()?.parse().ok()?;
+    let event = std::str::from_utf8(rest.strip_prefix(b"\",\"event\":")?).ok()?;
+    Some(Line { seq, time: Cow::Borrowed(time), prev, event, bytes })
 }
 
 fn sum_text(digest: &blake3::Hash) -> [u8; 2 * SUM_BYTES] {
@@ -97,43 +130,28 @@ struct TypeOnly<'a> {
 }
 
 #[derive(Deserialize)]
-struct SourceOnly {
-    source: Digest,
-}
-
-#[derive(Deserialize)]
 struct Judged {
     proposal: Seq,
     evidence: Box<Evidence>,
 }
 
-impl Line<'_> {
+impl<'a> Line<'a> {
     /// The event's name; our own lines start with it, others are searched for it.
-    pub(crate) fn event_name(&self) -> Cow<'_, str> {
-        let text = self.event.get();
-        if let Some(rest) = text.strip_prefix("{\"type\":\"")
+    pub(crate) fn event_name(&self) -> Cow<'a, str> {
+        if let Some(rest) = self.event.strip_prefix("{\"type\":\"")
             && let Some(end) = rest.find('"')
         {
             return Cow::Borrowed(&rest[..end]);
         }
-        serde_json::from_str::<TypeOnly<'_>>(text).map_or(Cow::Borrowed(""), |only| only.name)
+        self.part::<TypeOnly<'_>>().map_or(Cow::Borrowed(""), |only| only.name)
     }
 
-    /// The blobs that the event refers to, as [`Event::blobs`] names them; the rest of the event is skipped.
-    pub(crate) fn references(&self) -> Result<Vec<Digest>, serde_json::Error> {
-        let text = self.event.get();
-        match &*self.event_name() {
-            "proposed" | "baseline_frozen" => {
-                serde_json::from_str::<SourceOnly>(text).map(|only| vec![only.source])
-            }
-            "opened" | "model_called" => serde_json::from_str::<Event>(text).map(|event| event.blobs()),
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    /// Some fields of the event, the others skipped.
-    pub(crate) fn part<'de, T: Deserialize<'de>>(&'de self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(self.event.get())
+    /// Some fields of the event, the others skipped; with `serde::de::IgnoredAny` whether it is JSON at all.
+    pub(crate) fn part<T: Deserialize<'a>>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(self.event).or_else(|_| {
+            let loose: Loose<'_> = serde_json::from_slice(self.bytes)?;
+            serde_json::from_str(loose.event.get())
+        })
     }
 
     /// The whole event.
@@ -141,12 +159,12 @@ impl Line<'_> {
     /// The two events that fill a log are parsed straight into their types: an internally tagged enum would first copy
     /// every value into a buffer, which costs several times as much.
     pub(crate) fn event(&self) -> Result<Event, serde_json::Error> {
-        let text = self.event.get();
         match &*self.event_name() {
-            "proposed" => serde_json::from_str::<Box<Proposed>>(text).map(Event::Proposed),
-            "judged" => serde_json::from_str::<Judged>(text)
+            "proposed" => self.part::<Box<Proposed>>().map(Event::Proposed),
+            "judged" => self
+                .part::<Judged>()
                 .map(|judged| Event::Judged { proposal: judged.proposal, evidence: judged.evidence }),
-            _ => serde_json::from_str(text),
+            _ => self.part(),
         }
     }
 
@@ -193,6 +211,40 @@ mod tests {
         assert_eq!(read, digest);
         let entry = line.unwrap().entry().unwrap();
         assert_eq!((entry.seq, entry.prev, entry.event), (Seq(3), Digest::ZERO, closed()));
+    }
+
+    /// A line of these bytes with a sum that fits.
+    fn summed(body: &str) -> Vec<u8> {
+        let sum = sum_text(&blake3::hash(body.as_bytes()));
+        [body.as_bytes(), SUM_KEY, &sum, SUM_END].concat()
+    }
+
+    #[test]
+    fn fields_of_a_newer_writer_may_stand_anywhere() {
+        let (zero, event) = (Digest::ZERO, r#"{"type":"closed","reason":"goal","wall_seconds":1.5}"#);
+        let bodies = [
+            format!(r#"{{"seq":3,"time":"t","prev":"{zero}","event":{event}"#),
+            format!(r#"{{"seq":3,"time":"t","prev":"{zero}","event":{event},"mood":"good""#),
+            format!(r#"{{"mood":[1],"seq":3,"time":"t","prev":"{zero}","event":{event}"#),
+            format!(r#"{{ "event": {event}, "seq":3,"prev":"{zero}","time":"\u0074""#),
+        ];
+        for body in bodies {
+            let bytes = summed(&body);
+            let entry = decode(&bytes).1.unwrap().entry().expect(&body);
+            assert_eq!((entry.seq, &*entry.time, entry.prev, entry.event), (Seq(3), "t", zero, closed()));
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_json_is_refused_though_its_sum_fits() {
+        let (zero, event) = (Digest::ZERO, r#"{"type":"closed","reason":"goal","wall_seconds":1.5}"#);
+        for (seq, event) in [("03", event), ("+3", event), ("3", "{"), ("3", ""), ("3", &event[..30])] {
+            let bytes = summed(&format!(r#"{{"seq":{seq},"time":"t","prev":"{zero}","event":{event}"#));
+            let entry = decode(&bytes).1.map_err(|flaw| flaw.1).and_then(|line| {
+                line.part::<serde::de::IgnoredAny>().and_then(|_| line.entry()).map_err(|e| e.to_string())
+            });
+            assert!(entry.is_err(), "seq {seq}, event {event}: {entry:?}");
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use kernsmith_core::event::{LOG_FORMAT, Opened};
 use kernsmith_core::{Digest, Entry, Event};
 
-use crate::history::{Chain, Lines, bad_event};
-use crate::line::is_known;
+use crate::ahead::Ahead;
+use crate::history::{Chain, Lines, bad_event, first_flaw};
 use crate::seal::Seal;
 use crate::verify::{Damage, DamageKind};
 use crate::{LogError, PACK_FILE, pack};
@@ -31,7 +31,7 @@ impl RunReader {
         let entry = Chain::start()
             .check(lines.bytes())
             .and_then(|line| line.entry().map_err(|error| vec![bad_event(&error)]))
-            .map_err(|flaws| first_damage(directory, &lines, flaws))?;
+            .map_err(|flaws| LogError::damaged(directory, lines.damage(first_flaw(flaws))))?;
         let Event::Opened(opened) = entry.event else {
             let flaw = (DamageKind::BadJson, "the first entry is not `opened`".to_owned());
             return Err(LogError::damaged(directory, lines.damage(flaw)));
@@ -53,9 +53,7 @@ impl RunReader {
     /// acknowledged, and [`Entries::torn_bytes`] tells of it.
     pub fn entries(&self) -> Result<Entries, LogError> {
         Ok(Entries {
-            lines: Lines::open(&self.directory)?,
-            chain: Chain::start(),
-            directory: self.directory.clone(),
+            lines: Ahead::open(&self.directory)?,
             newer: self.opened.format > LOG_FORMAT,
             skipped: 0,
             done: false,
@@ -94,17 +92,10 @@ impl RunReader {
     }
 }
 
-fn first_damage(directory: &Path, lines: &Lines, flaws: Vec<(DamageKind, String)>) -> LogError {
-    let flaw = flaws.into_iter().next().unwrap_or((DamageKind::BadJson, String::new()));
-    LogError::damaged(directory, lines.damage(flaw))
-}
-
 /// The entries of a run, one at a time, each checked against the chain.
 #[derive(Debug)]
 pub struct Entries {
-    lines: Lines,
-    chain: Chain,
-    directory: PathBuf,
+    lines: Ahead,
     newer: bool,
     skipped: u64,
     done: bool,
@@ -122,18 +113,11 @@ impl Entries {
     }
 
     fn step(&mut self) -> Result<Option<Entry>, LogError> {
-        while self.lines.advance()? {
-            let line = match self.chain.check(self.lines.bytes()) {
-                Ok(line) => line,
-                Err(flaws) => return Err(first_damage(&self.directory, &self.lines, flaws)),
-            };
-            match line.entry() {
+        while let Some(line) = self.lines.advance()? {
+            match line.entry {
                 Ok(entry) => return Ok(Some(entry)),
-                Err(_) if self.newer && !is_known(&line.event_name()) => self.skipped += 1,
-                Err(error) => {
-                    let damage = self.lines.damage(bad_event(&error));
-                    return Err(LogError::damaged(&self.directory, damage));
-                }
+                Err(_) if self.newer && !line.known => self.skipped += 1,
+                Err(flaw) => return Err(self.lines.damage(flaw)),
             }
         }
         Ok(None)

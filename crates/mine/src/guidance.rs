@@ -117,18 +117,6 @@ impl Guidance {
         self.priors.iter().filter(fits).min_by(|a, b| lowest(a, b)).map(|prior| prior.predicted)
     }
 
-    /// The same, spoken of by axis tag, such as `vector=avx512`.
-    pub fn predict_tag(&self, template: &str, tag: &str) -> Option<Prediction> {
-        let is_tag = |prior: &&Prior| {
-            prior.template == template
-                && prior.gene.as_ref().is_some_and(|(name, value)| {
-                    tag.split_once('=')
-                        .is_some_and(|(left, right)| left == name && *right == value.to_string())
-                })
-        };
-        self.priors.iter().find(is_tag).map(|prior| prior.predicted)
-    }
-
     /// Makes the look-ups again.
     fn reckon(&mut self) {
         self.by_key.clear();

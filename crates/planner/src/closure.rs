@@ -4,7 +4,6 @@ use kernsmith_core::{NodeId, NodeKind, Seq};
 
 use crate::attempt::Outcome;
 use crate::node::{Node, Status};
-use crate::remembered::MEMORY;
 use crate::tree::Tree;
 
 /// The author of closures that the engine writes when a proposer has nothing untried left.
@@ -89,15 +88,13 @@ impl Tree {
             .then(|| format!("{failed} conclusive failures and no pass"))
     }
 
-    /// A prune edit. The engine's own prunes say that nothing untried is left, those of memory that nothing ever passed;
-    /// anybody else's are opinions.
+    /// A prune edit. The engine's own prunes say that nothing untried is left; anybody else's are opinions.
     pub(crate) fn prune(&mut self, author: &str, id: NodeId, rationale: &str) {
         let subtree = self.subtree(id);
         let passed = subtree.iter().any(|node| node.accepted > 0);
         let status = match author {
             _ if passed => Status::Exhausted,
             ENGINE => Status::Exhausted,
-            MEMORY => Status::DeadEnd,
             _ => Status::Pruned,
         };
         self.close_below(id, status, rationale);

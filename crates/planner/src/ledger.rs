@@ -1,6 +1,7 @@
 //! What the tree remembers of every proposal of a run, in as little room as it takes.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use kernsmith_core::{Digest, Seq};
 
@@ -15,10 +16,17 @@ pub(crate) struct Attempts(Vec<Attempted>);
 
 impl Attempts {
     fn place(&self, seq: Seq) -> Result<usize, usize> {
-        match self.0.last() {
-            Some(last) if last.seq < seq => Err(self.0.len()),
-            _ => self.0.binary_search_by_key(&seq, |attempt| attempt.seq),
+        // Verdicts come soon after their proposals: the search begins at the end, in strides that double.
+        let (mut from, mut stride) = (self.0.len(), 1);
+        while from > 0 && self.0[from - 1].seq >= seq {
+            from = from.saturating_sub(stride);
+            stride *= 2;
         }
+        let to = self.0.len().min(from + stride);
+        self.0[from..to]
+            .binary_search_by_key(&seq, |attempt| attempt.seq)
+            .map(|place| from + place)
+            .map_err(|place| from + place)
     }
 
     pub(crate) fn get(&self, seq: Seq) -> Option<&Attempted> {
@@ -42,9 +50,25 @@ impl Attempts {
     }
 }
 
+/// A digest is its own hash.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(start) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*start);
+        }
+    }
+}
+
 /// The first proposal of each digest.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct FirstSeen(HashMap<Half, Seq>);
+pub(crate) struct FirstSeen(HashMap<Half, Seq, BuildHasherDefault<DigestHasher>>);
 
 impl FirstSeen {
     fn half(digest: &Digest) -> Half {

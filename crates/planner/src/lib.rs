@@ -22,7 +22,6 @@ mod population;
 #[cfg(test)]
 mod properties;
 mod query;
-mod remembered;
 mod render;
 mod select;
 mod shared;
@@ -39,7 +38,6 @@ pub use counts::Counts;
 pub use node::{Node, Status};
 pub use options::{ClosureOptions, PlannerOptions, SelectOptions};
 pub use policy::{Policy, UnknownPolicy};
-pub use remembered::{DeadChoice, MEMORY};
 pub use stale::{STALE, Stale};
 pub use tree::Tree;
 pub use validate::{EditProblem, MAX_INSERTS};

@@ -64,7 +64,7 @@ fn judged() -> impl Strategy<Value = Event> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let author = prop::sample::select(vec!["engine", "autotune", "user", crate::MEMORY]);
+    let author = prop::sample::select(vec!["engine", "autotune", "user"]);
     let edited = (author, prop::collection::vec(edit(), 0..5))
         .prop_map(|(author, edits)| Event::TreeEdited { author: author.to_owned(), edits });
     let proposal = (0..12u32, 0..40u64, ratio()).prop_map(|(node, number, ratio)| {
@@ -160,8 +160,9 @@ fn ask_everything(tree: &Tree) {
     tree.render(300);
     tree.contender(1.0);
     tree.stagnating();
-    assert!(tree.attempts().filter_map(|attempt| tree.stale(attempt.seq)).all(|stale| stale.ratio > 0.0));
-    tree.remembered(&[]);
+    assert!(
+        tree.attempts().filter_map(|attempt| tree.stale(attempt.seq, &[])).all(|stale| stale.ratio > 0.0)
+    );
     tree.select_batch(4, 1);
 }
 

@@ -40,21 +40,33 @@ impl Tree {
     }
 
     /// Whether a proposal that waits for its first judgement was overtaken; the engine asks before it costs device time.
+    /// `screened` are outcomes, as ratios, that the log may not hold yet: results are recorded in groups, and the answer must
+    /// not depend on when.
     ///
     /// It was, when an attempt of the same lineage that came out after the proposal was made beats the proposal's base, and
     /// reaches more than the proposal promised at best (where it promised nothing: `stale_gain` times its base).
     /// A proposal without a base cannot be overtaken. A strategy whose proposal was dropped stays as urgent as it was, so that
     /// its next proposal is made from the new base.
-    pub fn stale(&self, seq: Seq) -> Option<Stale> {
+    pub fn stale(&self, seq: Seq, screened: &[(Seq, f64)]) -> Option<Stale> {
         let waiting = self.state.waiting.get(&seq)?;
         let (attempt, base) = (self.attempt(seq)?, waiting.base?);
         let promised = match attempt.prediction {
             Some(predicted) if predicted.high.is_finite() => predicted.high,
             _ => base.ratio() * self.options().closure.stale_gain,
         };
-        let rival = self.best_of_lineage(attempt.node).filter(|rival| Some(*rival) > waiting.known)?;
+        let fresh = screened.iter().filter(|(other, _)| self.are_of_one_lineage(attempt.node, *other));
+        let fresh = fresh.map(|(other, ratio)| Ranked::new(*ratio, *other));
+        let rival = self.best_of_lineage(attempt.node).into_iter().chain(fresh).max();
+        let rival = rival.filter(|rival| Some(*rival) > waiting.known)?;
         let stale = Stale { base: base.seq(), beaten_by: rival.seq(), ratio: rival.ratio() };
         (stale.ratio > promised.max(base.ratio())).then_some(stale)
+    }
+
+    /// Whether an attempt implements the node, one above it or one below it.
+    fn are_of_one_lineage(&self, id: NodeId, attempt: Seq) -> bool {
+        let Some(other) = self.attempt(attempt).map(|attempt| attempt.node) else { return false };
+        let above = |low: NodeId, high: NodeId| self.ancestors(low).any(|node| node.id == high);
+        id == other || above(id, other) || above(other, id)
     }
 
     /// The best attempt of a node, what is below it and what is above it.
@@ -85,14 +97,19 @@ mod tests {
         let mut history = History::with_families(&["a", "b"]);
         let base = history.pass(NodeId(1), 2.0);
         let proposal = waiting(&mut history, base, Some(2.5));
-        assert_eq!(history.tree.stale(proposal), None, "nothing has happened since");
+        assert_eq!(history.tree.stale(proposal, &[]), None, "nothing has happened since");
         history.pass(NodeId(2), 9.0);
-        assert_eq!(history.tree.stale(proposal), None, "another family is another matter");
+        assert_eq!(history.tree.stale(proposal, &[]), None, "another family is another matter");
         history.pass(NodeId(1), 2.4);
-        assert_eq!(history.tree.stale(proposal), None, "it may still come out better");
-        let rival = history.pass(NodeId(1), 2.6);
-        let stale = history.tree.stale(proposal).unwrap();
-        assert_eq!((stale.base, stale.beaten_by), (base, rival));
+        assert_eq!(history.tree.stale(proposal, &[]), None, "it may still come out better");
+        let elsewhere = history.propose(NodeId(2));
+        let rival = history.propose(NodeId(1));
+        assert_eq!(history.tree.stale(proposal, &[(elsewhere, 9.0), (rival, 2.4)]), None);
+        let screened = history.tree.stale(proposal, &[(elsewhere, 9.0), (rival, 2.6)]).unwrap();
+        let passed = history.pass(NodeId(1), 2.6);
+        let stale = history.tree.stale(proposal, &[]).unwrap();
+        assert_eq!((stale.base, stale.beaten_by), (base, passed));
+        assert_eq!((screened.base, screened.beaten_by), (base, rival));
     }
 
     #[test]
@@ -101,7 +118,7 @@ mod tests {
         let base = history.pass(NodeId(1), 2.0);
         history.pass(NodeId(1), 9.0);
         let proposal = waiting(&mut history, base, Some(2.5));
-        assert_eq!(history.tree.stale(proposal), None);
+        assert_eq!(history.tree.stale(proposal, &[]), None);
     }
 
     #[test]
@@ -111,11 +128,11 @@ mod tests {
         let proposal = waiting(&mut history, base, None);
         let rival = history.pass(NodeId(1), 4.0);
         let before = history.tree.node(NodeId(1)).unwrap().since_best;
-        assert!(history.tree.stale(proposal).is_some());
+        assert!(history.tree.stale(proposal, &[]).is_some());
         let key = proposed(NodeId(1), 77, None).key;
         history.push(Event::Deduplicated { proposal, of: rival, by: STALE.to_owned() });
         assert!(matches!(history.tree.attempt(proposal).unwrap().outcome, Outcome::Duplicate { .. }));
-        assert_eq!(history.tree.stale(proposal), None);
+        assert_eq!(history.tree.stale(proposal, &[]), None);
         assert_eq!(history.tree.known_key(&key), None, "the same candidate may come again");
         assert_eq!(history.tree.trials("skill/a").len(), 2);
         assert_eq!(history.tree.tried_genomes("skill/a").len(), 2);

@@ -17,7 +17,7 @@ mod tables;
 mod view;
 
 pub use curves::Curves;
-pub use page::{ReportPaths, write};
+pub use page::{ReportPaths, conclude, write};
 pub use spend::ModelSpend;
 pub use summary::{BaselineSummary, CandidateSummary, ChampionSummary, SUMMARY_SCHEMA, Summary, summary};
 pub use view::{Report, build};

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use tera::{Context, Tera};
 
-use crate::story::Leader;
+use crate::story::{Leader, Story};
+use crate::summary::{Summary, summary_of};
 use crate::view::{self, Report};
 use crate::{CHAMPION_FILE, CHAMPION_PLAN_FILE, HTML_FILE, MARKDOWN_FILE, Options, ReportError};
 
@@ -24,8 +25,22 @@ pub struct ReportPaths {
 
 /// Reads a run and writes its report: both pages, and the champion's source and plan where there is one.
 pub fn write(directory: &Path, options: &Options) -> Result<ReportPaths, ReportError> {
+    write_story(&view::read(directory, &options.planner)?, directory, options)
+}
+
+/// Reads a run once, sums it up and writes its report where that is wanted.
+pub fn conclude(
+    directory: &Path,
+    options: &Options,
+    report: bool,
+) -> Result<(Summary, Option<ReportPaths>), ReportError> {
     let story = view::read(directory, &options.planner)?;
-    let report = view::view(&story)?;
+    let paths = report.then(|| write_story(&story, directory, options)).transpose()?;
+    Ok((summary_of(&story, directory, options), paths))
+}
+
+fn write_story(story: &Story, directory: &Path, options: &Options) -> Result<ReportPaths, ReportError> {
+    let report = view::view(story)?;
     let output = options.output.as_deref().unwrap_or(directory);
     std::fs::create_dir_all(output).map_err(refused(output))?;
     let mut paths = ReportPaths {

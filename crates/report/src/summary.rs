@@ -87,10 +87,13 @@ pub struct CandidateSummary {
 
 /// Reads a run and sums it up; [`crate::write()`] makes the files that it names.
 pub fn summary(directory: &Path, options: &Options) -> Result<Summary, ReportError> {
-    let story = view::read(directory, &options.planner)?;
+    Ok(summary_of(&view::read(directory, &options.planner)?, directory, options))
+}
+
+pub(crate) fn summary_of(story: &Story, directory: &Path, options: &Options) -> Summary {
     let output = options.output.as_deref().unwrap_or(directory);
     let counts = story.tree.counts();
-    Ok(Summary {
+    Summary {
         schema_version: SUMMARY_SCHEMA,
         run_id: story.opened.run_id.to_string(),
         contract: story.opened.contract.clone(),
@@ -99,7 +102,7 @@ pub fn summary(directory: &Path, options: &Options) -> Result<Summary, ReportErr
             name: baseline.name.clone(),
             median_us: baseline.performance.median_us,
         }),
-        champion: story.leader.as_ref().and_then(|leader| champion(&story, leader, output)),
+        champion: story.leader.as_ref().and_then(|leader| champion(story, leader, output)),
         candidates: CandidateSummary {
             proposed: counts.proposed,
             deduplicated: counts.deduplicated,
@@ -111,7 +114,7 @@ pub fn summary(directory: &Path, options: &Options) -> Result<Summary, ReportErr
         closed: story.closed.clone(),
         models: story.models.clone(),
         report: output.join(HTML_FILE),
-    })
+    }
 }
 
 fn champion(story: &Story, leader: &Leader, output: &Path) -> Option<ChampionSummary> {

@@ -10,6 +10,12 @@ pub(crate) fn peak_rss_mib() -> Option<f64> {
     Some(kibibytes / 1024.0)
 }
 
+/// Processor time of this process so far, all threads together.
+pub(crate) fn cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
 /// Bytes of a run's files.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct DiskUse {

@@ -75,6 +75,20 @@ fn human(report: &EngineReport) {
     );
     row("last tenth over first", format!("{:.2}", speeds.2 / speeds.1));
     row(
+        "processor time for a candidate",
+        format!(
+            "{:.3} ms in the first tenth, {:.3} ms in the last",
+            report.cpu_ms_first_tenth, report.cpu_ms_last_tenth
+        ),
+    );
+    row(
+        "waiting for the log",
+        format!(
+            "{:.3} ms in the first tenth, {:.3} ms in the last",
+            report.log_ms_first_tenth, report.log_ms_last_tenth
+        ),
+    );
+    row(
         "bytes on disk for a candidate",
         format!(
             "{:.0} = {:.2} of its source (pack {:.0}, history {:.0})",

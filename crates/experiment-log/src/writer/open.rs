@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use kernsmith_core::event::LOG_FORMAT;
-use kernsmith_core::{Digest, Entry, Event, RunId, Seq};
+use kernsmith_core::{Digest, Entry, Event, RunId};
 use serde::Deserialize;
 
 use super::{RunWriter, append_to};
-use crate::history::{Chain, Lines, Marks, bad_event};
+use crate::ahead::Ahead;
+use crate::history::{Chain, Lines, Marks, bad_event, first_flaw};
 use crate::lock::Lock;
 use crate::pack::{self, Index};
 use crate::seal::Seal;
@@ -29,11 +30,6 @@ struct Past {
 struct OpenedPart {
     format: u32,
     run_id: RunId,
-}
-
-#[derive(Deserialize)]
-struct ClosedPart {
-    reason: String,
 }
 
 impl RunWriter {
@@ -106,42 +102,34 @@ impl RunWriter {
     }
 }
 
-/// Reads the history once: chain, sums, references, and the events where somebody wants them.
+/// Reads the history once: chain, sums, events and their references. Everybody who wants the events gets them.
 fn read_past(
     directory: &Path,
     index: &mut Index,
     each: &mut Option<&mut dyn FnMut(Entry)>,
 ) -> Result<Past, LogError> {
-    let mut lines = Lines::open(directory)?;
-    let (mut chain, mut marks) = (Chain::start(), Marks::default());
-    let mut run = None;
+    let run = first_entry(directory)?;
+    let (mut lines, mut marks) = (Ahead::open(directory)?, Marks::default());
     let mut closed = None;
-    while lines.advance()? {
-        let damaged = |flaw| LogError::damaged(directory, lines.damage(flaw));
-        let bad = |error: &serde_json::Error| damaged(bad_event(error));
-        let line = chain.check(lines.bytes()).map_err(|flaws| {
-            damaged(flaws.into_iter().next().unwrap_or((DamageKind::BadJson, String::new())))
-        })?;
+    while let Some(line) = lines.advance()? {
         marks.note(line.seq, lines.begin());
-        if run.is_none() {
-            run = Some(first_entry(directory, &line).map_err(|error| error.unwrap_or_else(damaged))?);
-        }
-        for digest in line.references().map_err(|error| bad(&error))? {
+        let entry = line.entry.map_err(|flaw| lines.damage(flaw))?;
+        for digest in entry.event.blobs() {
             mark(index, &digest).ok_or_else(|| {
                 let problem = format!("blob {digest} is not in `{PACK_FILE}`");
-                damaged((DamageKind::MissingBlob, problem))
+                lines.damage((DamageKind::MissingBlob, problem))
             })?;
         }
-        closed = match &*line.event_name() {
-            "closed" => Some(line.part::<ClosedPart>().map_err(|error| bad(&error))?.reason),
+        closed = match &entry.event {
+            Event::Closed { reason, .. } => Some(reason.clone()),
             _ => None,
         };
         if let Some(each) = each {
-            each(line.entry().map_err(|error| bad(&error))?);
+            each(entry);
         }
     }
-    let run = run.ok_or_else(|| LogError::Empty { directory: directory.to_owned() })?;
-    Ok(Past { chain, marks, end: lines.end(), torn_bytes: lines.torn_bytes(), run, closed })
+    let (chain, end, torn_bytes) = (lines.chain(), lines.end(), lines.torn_bytes());
+    Ok(Past { chain, marks, end, torn_bytes, run, closed })
 }
 
 fn mark(index: &mut Index, digest: &Digest) -> Option<()> {
@@ -149,18 +137,21 @@ fn mark(index: &mut Index, digest: &Digest) -> Option<()> {
     Some(())
 }
 
-/// The run's name out of the first entry; a newer format ends here. The inner error is a flaw of the line.
-fn first_entry(
-    directory: &Path,
-    line: &crate::line::Line<'_>,
-) -> Result<RunId, Result<LogError, crate::line::Flaw>> {
-    if line.seq != Seq(0) || line.event_name() != "opened" {
-        return Err(Err((DamageKind::BadJson, "the first entry is not `opened`".to_owned())));
+/// The run's name out of the first entry; a newer format ends here, before any of its events is looked at.
+fn first_entry(directory: &Path) -> Result<RunId, LogError> {
+    let mut lines = Lines::open(directory)?;
+    if !lines.advance()? {
+        return Err(LogError::Empty { directory: directory.to_owned() });
     }
-    let opened = line.part::<OpenedPart>().map_err(|error| Err(bad_event(&error)))?;
+    let damaged = |flaw| LogError::damaged(directory, lines.damage(flaw));
+    let line = Chain::start().check(lines.bytes()).map_err(|flaws| damaged(first_flaw(flaws)))?;
+    if line.event_name() != "opened" {
+        return Err(damaged((DamageKind::BadJson, "the first entry is not `opened`".to_owned())));
+    }
+    let opened = line.part::<OpenedPart>().map_err(|error| damaged(bad_event(&error)))?;
     if opened.format > LOG_FORMAT {
         let (directory, found) = (directory.to_owned(), opened.format);
-        return Err(Ok(LogError::NewerFormat { directory, found, supported: LOG_FORMAT }));
+        return Err(LogError::NewerFormat { directory, found, supported: LOG_FORMAT });
     }
     Ok(opened.run_id)
 }
