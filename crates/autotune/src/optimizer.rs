@@ -117,6 +117,8 @@ const FAR_CANDIDATES: usize = 64;
 /// the number of observations: their spread counts in full up to so many, then less, but at least this share of it.
 const FULL_DOUBT: f64 = 30.0;
 const LEAST_DOUBT: f64 = 0.35;
+/// Observations that the model learns from, at most: a forest over ten thousand takes longer than many a kernel does to judge.
+const MODELLED: usize = 1024;
 /// The best observations that mutation and crossover start from.
 const PARENTS: usize = 6;
 
@@ -250,11 +252,14 @@ impl Optimizer {
     fn model(&self, request: &Request<'_>, passed: &[usize], random: &mut ChaCha12Rng) -> Option<Suggestion> {
         let targets = Self::targets(request.history);
         let best = targets.iter().copied().fold(f64::MIN, f64::max);
-        let seen: Vec<Cow<'_, [f64]>> = request.history.iter().map(|seen| self.row(&seen.point)).collect();
+        let chosen = modelled(request.history.len(), passed, random);
+        let targets: Vec<f64> = chosen.iter().map(|&at| targets[at]).collect();
+        let seen: Vec<Cow<'_, [f64]>> =
+            chosen.iter().map(|&at| self.row(&request.history[at].point)).collect();
         let rows: Vec<&[f64]> = seen.iter().map(AsRef::as_ref).collect();
         let looks = rows.first().map_or(1, |row| (row.len() as f64 * self.options.looks).ceil() as usize);
         let forest = Forest::grow(&rows, &targets, self.options.trees, looks, random);
-        let doubt = (FULL_DOUBT / request.history.len() as f64).sqrt().clamp(LEAST_DOUBT, 1.0);
+        let doubt = (FULL_DOUBT / chosen.len() as f64).sqrt().clamp(LEAST_DOUBT, 1.0);
         let worth = |point: Point| {
             let (mean, deviation) = forest.predict(&self.row(&point));
             (expected_improvement(mean, doubt * deviation, best), point, (mean, deviation))
@@ -302,8 +307,40 @@ fn ranked(history: &[Observation]) -> Vec<usize> {
     passed
 }
 
+/// Places of the observations that the model learns from: all, or the best and as many of the others at random.
+fn modelled(count: usize, passed: &[usize], random: &mut ChaCha12Rng) -> Vec<usize> {
+    if count <= MODELLED {
+        return (0..count).collect();
+    }
+    let best = &passed[..passed.len().min(MODELLED / 2)];
+    let kept: HashSet<usize> = best.iter().copied().collect();
+    let mut others: Vec<usize> = (0..count).filter(|at| !kept.contains(at)).collect();
+    let (drawn, _) = others.partial_shuffle(random, MODELLED - best.len());
+    best.iter().chain(drawn.iter()).copied().collect()
+}
+
 /// The best observations that have the fixed choices.
 fn parents(request: &Request<'_>, passed: &[usize]) -> Vec<usize> {
     let fitting = passed.iter().copied().filter(|&at| fits(&request.history[at].point, request.fixed));
     fitting.take(PARENTS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn the_model_learns_from_all_of_a_short_history_and_from_the_best_of_a_long_one() {
+        let random = || ChaCha12Rng::seed_from_u64(3);
+        assert_eq!(modelled(MODELLED, &[7, 3], &mut random()), (0..MODELLED).collect::<Vec<_>>());
+        let passed: Vec<usize> = (0..4000).rev().collect();
+        let chosen = modelled(10_000, &passed, &mut random());
+        assert_eq!(chosen[..MODELLED / 2], passed[..MODELLED / 2]);
+        let distinct: HashSet<usize> = chosen.iter().copied().collect();
+        assert_eq!((chosen.len(), distinct.len()), (MODELLED, MODELLED));
+        assert_eq!(chosen, modelled(10_000, &passed, &mut random()));
+        assert_eq!(modelled(10_000, &[5], &mut random()).len(), MODELLED);
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use kernsmith_core::event::Opened;
 use kernsmith_core::{FailureClass, RunId, Seq, Verdict};
 use serde::de::IgnoredAny;
@@ -83,7 +84,7 @@ struct ClosedPart {
 pub fn list(root: &Path) -> Result<Vec<RunSummary>, LogError> {
     let mut summaries: Vec<RunSummary> =
         directories(root)?.iter().map(|directory| summarise(directory)).collect::<Result<_, _>>()?;
-    summaries.sort_by(|a, b| (&a.started, &a.run).cmp(&(&b.started, &b.run)));
+    summaries.sort_by_cached_key(|summary| (instant(&summary.started), summary.run.clone()));
     Ok(summaries)
 }
 
@@ -187,11 +188,16 @@ pub fn find(root: &Path, name: &str) -> Result<PathBuf, LogError> {
     }
 }
 
+/// When that was. Times do not sort as text where some have fewer digits: `…:01.5Z` is before `…:01.52Z`.
+fn instant(time: &str) -> Option<Timestamp> {
+    time.parse().ok()
+}
+
 fn latest(directories: &[PathBuf]) -> Option<PathBuf> {
-    let started = |directory: &PathBuf| -> Option<(String, String)> {
+    let started = |directory: &PathBuf| -> Option<(Option<Timestamp>, String)> {
         let mut lines = Lines::open(directory).ok()?;
         lines.advance().ok().filter(|whole| *whole)?;
-        let time = Chain::start().check(lines.bytes()).ok()?.time.into_owned();
+        let time = instant(&Chain::start().check(lines.bytes()).ok()?.time);
         Some((time, run_name(directory)))
     };
     directories
@@ -237,4 +243,18 @@ pub(crate) fn directories(root: &Path) -> Result<Vec<PathBuf>, LogError> {
     }
     directories.sort();
     Ok(directories)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_with_fewer_digits_come_in_their_place() {
+        let times = ["2026-11-21T17:35:01Z", "2026-11-21T17:35:01.5Z", "2026-11-21T17:35:01.52Z"];
+        assert!(
+            times.is_sorted_by_key(|time| instant(time)) && times.iter().all(|time| instant(time).is_some())
+        );
+        assert_eq!(instant("yesterday"), None);
+    }
 }

@@ -361,9 +361,9 @@ fn unrecordable(event: &Event, problem: String) -> LogError {
     LogError::Unrecordable { event: event.name(), problem }
 }
 
+/// Always with three digits of a second, so that times sort as text.
 fn now() -> String {
-    let time = jiff::Timestamp::now();
-    time.round(jiff::Unit::Millisecond).unwrap_or(time).to_string()
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
 fn append_to(path: &Path, new: bool) -> Result<File, LogError> {

@@ -1,8 +1,8 @@
 //! Pages, tables and plots out of a run.
 //!
-//! Everything here is derived from the log alone and can be written again at any time: [`write()`] makes `report.html` (one
-//! self-contained file) and `report.md` next to the log, with the champion's source and plan as files of their own;
-//! [`summary`] is the machine-readable answer of a search. Both pages are filled from one [`Report`], so that they cannot
+//! Everything here is derived from the log alone and can be written again at any time: [`conclude`] makes `report.html` (one
+//! self-contained file) and `report.md` next to the log, with the champion's source and plan as files of their own, and a
+//! [`Summary`], the machine-readable answer of a search. Both pages are filled from one [`Report`], so that they cannot
 //! disagree. `docs/report.md` describes what stands where.
 
 mod curves;
@@ -17,9 +17,9 @@ mod tables;
 mod view;
 
 pub use curves::Curves;
-pub use page::{ReportPaths, conclude, write};
+pub use page::{ReportPaths, conclude};
 pub use spend::ModelSpend;
-pub use summary::{BaselineSummary, CandidateSummary, ChampionSummary, SUMMARY_SCHEMA, Summary, summary};
+pub use summary::{BaselineSummary, CandidateSummary, ChampionSummary, SUMMARY_SCHEMA, Summary};
 pub use view::{Report, build};
 
 use std::path::PathBuf;

@@ -23,12 +23,7 @@ pub struct ReportPaths {
     pub champion_plan: Option<PathBuf>,
 }
 
-/// Reads a run and writes its report: both pages, and the champion's source and plan where there is one.
-pub fn write(directory: &Path, options: &Options) -> Result<ReportPaths, ReportError> {
-    write_story(&view::read(directory, &options.planner)?, directory, options)
-}
-
-/// Reads a run once, sums it up and writes its report where that is wanted.
+/// Reads a run once, sums it up, and where `report` says so writes both pages and the champion's source and plan.
 pub fn conclude(
     directory: &Path,
     options: &Options,

@@ -9,7 +9,7 @@ use crate::page::champion_path;
 use crate::spend::ModelSpend;
 use crate::story::{Leader, Story};
 use crate::tables::rejected_by_name;
-use crate::{HTML_FILE, Options, ReportError, view};
+use crate::{HTML_FILE, Options, view};
 
 /// The version of [`Summary`].
 pub const SUMMARY_SCHEMA: u32 = 1;
@@ -85,11 +85,7 @@ pub struct CandidateSummary {
     pub inconclusive: u64,
 }
 
-/// Reads a run and sums it up; [`crate::write()`] makes the files that it names.
-pub fn summary(directory: &Path, options: &Options) -> Result<Summary, ReportError> {
-    Ok(summary_of(&view::read(directory, &options.planner)?, directory, options))
-}
-
+/// What a run comes to; [`crate::conclude`] makes the files that it names.
 pub(crate) fn summary_of(story: &Story, directory: &Path, options: &Options) -> Summary {
     let output = options.output.as_deref().unwrap_or(directory);
     let counts = story.tree.counts();

@@ -4,7 +4,7 @@ mod sample;
 
 use kernsmith_experiment_log::RunWriter;
 
-use crate::{Options, build, page, summary, write};
+use crate::{Options, ReportPaths, Summary, build, conclude, page};
 use sample::{SampleRun, write_run};
 
 /// The source of the champion, which tries to be a page.
@@ -16,6 +16,16 @@ fn run(champion: bool) -> (tempfile::TempDir, RunWriter) {
     let writer =
         write_run(root.path(), &SampleRun { champion, source: HOSTILE.to_owned(), ..SampleRun::default() });
     (root, writer)
+}
+
+fn write(writer: &RunWriter) -> ReportPaths {
+    conclude(writer.directory(), &Options::default(), true).unwrap().1.unwrap()
+}
+
+fn summary(writer: &RunWriter) -> Summary {
+    let (summary, paths) = conclude(writer.directory(), &Options::default(), false).unwrap();
+    assert_eq!(paths, None, "nothing is written where nothing is wanted");
+    summary
 }
 
 #[test]
@@ -53,9 +63,9 @@ fn a_run_without_confirmation_says_so_first() {
     assert!(report.verdict.starts_with("No champion was confirmed."), "{}", report.verdict);
     assert!(report.verdict.contains("is not a result"));
     assert_eq!(report.leader.as_ref().unwrap().heading, "Best candidate seen (not confirmed)");
-    let paths = write(writer.directory(), &Options::default()).unwrap();
+    let paths = write(&writer);
     assert_eq!((paths.champion_source, paths.champion_plan), (None, None));
-    assert_eq!(summary(writer.directory(), &Options::default()).unwrap().champion, None);
+    assert_eq!(summary(&writer).champion, None);
 }
 
 #[test]
@@ -66,7 +76,7 @@ fn a_run_that_has_only_begun_has_a_report_too() {
     assert!(report.verdict.contains("No candidate was proposed"), "{}", report.verdict);
     assert!(page::html(&report).unwrap().contains("No candidate passed"));
     assert!(page::markdown(&report).unwrap().contains("still running or was cut off"));
-    let summary = summary(writer.directory(), &Options::default()).unwrap();
+    let summary = summary(&writer);
     assert_eq!((summary.baseline, summary.candidates.proposed), (None, 0));
 }
 
@@ -98,12 +108,12 @@ fn a_title_cannot_break_out_of_its_table_cell() {
 #[test]
 fn the_champion_is_written_down_with_its_plan() {
     let (_root, writer) = run(true);
-    let paths = write(writer.directory(), &Options::default()).unwrap();
+    let paths = write(&writer);
     assert_eq!(std::fs::read_to_string(paths.champion_source.as_ref().unwrap()).unwrap(), HOSTILE);
     let plan = std::fs::read_to_string(paths.champion_plan.unwrap()).unwrap();
     let plan: kernsmith_core::Plan = toml::from_str(&plan).unwrap();
     assert_eq!(plan.threads, Some(2));
-    let summary = summary(writer.directory(), &Options::default()).unwrap();
+    let summary = summary(&writer);
     let champion = summary.champion.unwrap();
     assert_eq!(Some(&champion.source_path), paths.champion_source.as_ref());
     assert_eq!((champion.seq, champion.ratio, champion.ci_low, champion.ci_high), (9, 6.0, 5.9, 6.1));
@@ -114,7 +124,7 @@ fn the_champion_is_written_down_with_its_plan() {
 #[test]
 fn the_summary_has_the_documented_shape() {
     let (_root, writer) = run(true);
-    let summary = serde_json::to_value(summary(writer.directory(), &Options::default()).unwrap()).unwrap();
+    let summary = serde_json::to_value(summary(&writer)).unwrap();
     assert_eq!(summary["schema_version"], 1);
     assert_eq!(summary["run_id"], "20261121-rmsnorm_f32-a1b2");
     assert_eq!(summary["baseline"]["name"], "scalar");
@@ -132,6 +142,6 @@ fn the_summary_has_the_documented_shape() {
 fn a_longer_sample_to_look_at() {
     let Ok(root) = std::env::var("KERNSMITH_SAMPLE_REPORT") else { return };
     let writer = sample::write_long_run(std::path::Path::new(&root));
-    let paths = write(writer.directory(), &Options::default()).unwrap();
+    let paths = write(&writer);
     assert!(paths.html.is_file());
 }
