@@ -232,8 +232,11 @@ mod tests {
         bytes
     }
 
+    type Placed = (u64, u64, Entry);
+    type End = Result<(Chain, u64), String>;
+
     /// All lines with their places, and how the reading ended.
-    fn read(directory: &Path, long_bytes: u64) -> (Vec<(u64, u64, Entry)>, Result<(Chain, u64), String>) {
+    fn read(directory: &Path, long_bytes: u64) -> (Vec<Placed>, End) {
         let mut lines = Ahead::open_long(directory, long_bytes).unwrap();
         let mut read = Vec::new();
         let end = loop {
