@@ -6,20 +6,12 @@ use crate::support::{Place, RMSNORM, machine};
 fn a_short_search_leaves_a_champion_a_log_and_a_report() {
     let place = Place::new();
     let _machine = machine();
-    let said = place
-        .run(&[
-            "search",
-            "rmsnorm_f32",
-            "--candidates",
-            "6",
-            "--wall-seconds",
-            "60",
-            "--seed",
-            "7",
-            "--format",
-            "json",
-        ])
-        .expect(0);
+    let search = || {
+        let budget = ["--candidates", "6", "--wall-seconds", "60", "--seed", "7", "--format", "json"];
+        place.run(&[&["search", "rmsnorm_f32"], &budget[..]].concat())
+    };
+    // Beside heavy other work nothing may beat the noise: the search says so with code 1, and is repeated here.
+    let said = (0..4).map(|_| search()).find(|said| said.code != 1).unwrap_or_else(search).expect(0);
     let json = said.json();
     assert_eq!(json["schema_version"], 1);
     assert_eq!(json["contract"], "rmsnorm_f32");
