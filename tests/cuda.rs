@@ -36,7 +36,7 @@ fn options(cache: &Path) -> CudaOptions {
 }
 
 /// One toolchain for all tests; `None`, with a word about it, where there is no toolkit.
-fn toolchain() -> Option<&'static CudaToolchain> {
+pub(crate) fn toolchain() -> Option<&'static CudaToolchain> {
     static ONE: OnceLock<Option<CudaToolchain>> = OnceLock::new();
     let made = ONE.get_or_init(|| {
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda-cache");
@@ -49,7 +49,7 @@ fn toolchain() -> Option<&'static CudaToolchain> {
     made.as_ref()
 }
 
-fn built(toolchain: &CudaToolchain, job: &CudaJob<'_>) -> CudaObject {
+pub(crate) fn built(toolchain: &CudaToolchain, job: &CudaJob<'_>) -> CudaObject {
     match toolchain.build(job).expect("the apparatus works") {
         CudaBuild::Built(object) => *object,
         CudaBuild::Refused { class, detail, log } => panic!("{class}: {detail}\n{log}"),

@@ -6,6 +6,7 @@ mod bench;
 mod conformance;
 mod contracts;
 mod cuda;
+mod cuda_skills;
 mod evaluate;
 mod fuzzed;
 mod isa;
