@@ -278,6 +278,7 @@ fn run(
     if lane != Lane::Screen {
         log.gate(setup, Gate::Plausibility, || noted(plausibility::check(t)))?;
     }
+    t.notes.extend(t.runner.worker.confinement.notes.iter().cloned());
     let findings = Findings {
         tally: std::mem::take(&mut t.tally),
         notes: std::mem::take(&mut t.notes),
