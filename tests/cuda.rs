@@ -38,15 +38,17 @@ fn options(cache: &Path) -> CudaOptions {
 /// One toolchain for all tests; `None`, with a word about it, where there is no toolkit.
 pub(crate) fn toolchain() -> Option<&'static CudaToolchain> {
     static ONE: OnceLock<Option<CudaToolchain>> = OnceLock::new();
-    let made = ONE.get_or_init(|| {
-        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda-cache");
-        if let Err(error) = CudaToolkit::find(home().as_deref(), &CudaOptions::installed(&cache)) {
-            println!("skipped: {error}");
-            return None;
-        }
-        Some(CudaToolchain::open(&options(&cache)).expect("a toolkit that was found works"))
-    });
-    made.as_ref()
+    ONE.get_or_init(open_toolchain).as_ref()
+}
+
+/// A toolchain of one's own.
+pub(crate) fn open_toolchain() -> Option<CudaToolchain> {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda-cache");
+    if let Err(error) = CudaToolkit::find(home().as_deref(), &CudaOptions::installed(&cache)) {
+        println!("skipped: {error}");
+        return None;
+    }
+    Some(CudaToolchain::open(&options(&cache)).expect("a toolkit that was found works"))
 }
 
 pub(crate) fn built(toolchain: &CudaToolchain, job: &CudaJob<'_>) -> CudaObject {

@@ -9,6 +9,7 @@ mod cuda;
 mod cuda_skills;
 mod evaluate;
 mod fuzzed;
+mod gpu;
 mod isa;
 mod llm;
 mod memory;

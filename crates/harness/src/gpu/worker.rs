@@ -313,7 +313,9 @@ fn policy(socket: i32, environment: Vec<(String, String)>, (namespaces, filesyst
     ];
     let mut execute: Vec<PathBuf> = directories.iter().map(PathBuf::from).collect();
     execute.extend(driver_folders());
-    let mut write: Vec<PathBuf> = ["/dev/null", "/dev/zero"].iter().map(PathBuf::from).collect();
+    // The driver gives its threads names, and takes a refusal for a broken system.
+    let mut write: Vec<PathBuf> =
+        ["/dev/null", "/dev/zero", "/proc/self/task"].iter().map(PathBuf::from).collect();
     let devices = std::fs::read_dir("/dev").into_iter().flatten().flatten();
     write.extend(
         devices
