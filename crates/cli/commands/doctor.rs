@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use kernsmith_isa_corpus::{Corpus, CorpusError};
 use kernsmith_sandbox::Level;
-use kernsmith_toolchain::{Host, Toolchain, ToolchainOptions};
+use kernsmith_toolchain::{Host, Runtime, Toolchain, ToolchainOptions};
 use serde_json::{Value, json};
 
 use crate::args::{Format, Global};
@@ -83,9 +83,24 @@ fn compiler(global: &Global) -> Result<Check, CliError> {
     Ok(match Toolchain::discover(&options) {
         Ok(toolchain) => {
             let compiler = toolchain.compiler();
-            let found =
+            let mut found =
                 format!("{compiler} at {}, digest {}", compiler.path.display(), compiler.digest.short());
-            Check { name: "compiler", usable: true, found, remedy: None }
+            let mut remedy = None;
+            match &compiler.runtime {
+                Runtime::Shared => {}
+                Runtime::Named(library) => {
+                    found = format!("{found}; C++ runtime from {}", library.display());
+                }
+                Runtime::Archive => {
+                    found = format!("{found}; C++ runtime only as an archive");
+                    remedy = Some(
+                        "install the shared C++ library (libstdc++.so.6): kernels that throw, allocate or start threads \
+                         are refused without it"
+                            .to_owned(),
+                    );
+                }
+            }
+            Check { name: "compiler", usable: true, found, remedy }
         }
         Err(error) => Check {
             name: "compiler",

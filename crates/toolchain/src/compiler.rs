@@ -27,6 +27,32 @@ impl CompilerKind {
     }
 }
 
+/// How the C++ runtime gets into an object.
+///
+/// An archive would become part of every object that throws, allocates or starts a thread, with all that its other parts
+/// import: files, locales, raw system calls. Nobody could tell them from the candidate's own, so the shared library is
+/// linked wherever the machine has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Runtime {
+    /// The compiler finds the shared library itself.
+    Shared,
+    /// The compiler would take its archive, as one does that was moved away from its libraries. This file is linked first.
+    Named(PathBuf),
+    /// Only the archive was found.
+    Archive,
+}
+
+impl Runtime {
+    /// What sets objects apart that were linked so; nothing for the usual way.
+    pub(crate) fn recipe(&self) -> String {
+        match self {
+            Self::Shared => String::new(),
+            Self::Named(path) => path.display().to_string(),
+            Self::Archive => "archive".to_owned(),
+        }
+    }
+}
+
 /// A compiler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compiler {
@@ -38,6 +64,8 @@ pub struct Compiler {
     pub version: String,
     /// Digest of the executable.
     pub digest: Digest,
+    /// How the C++ runtime is linked.
+    pub runtime: Runtime,
     /// When the executable was written, to notice that it was replaced.
     modified: Option<SystemTime>,
 }
@@ -82,7 +110,8 @@ impl Compiler {
         }
         let bytes = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
         let modified = modified(path);
-        Ok(Self { path: path.to_owned(), kind, version, digest: Digest::of(&bytes), modified })
+        let runtime = runtime(path);
+        Ok(Self { path: path.to_owned(), kind, version, digest: Digest::of(&bytes), runtime, modified })
     }
 
     /// Whether the executable is still the one that was found.
@@ -92,6 +121,29 @@ impl Compiler {
         }
         Err(ToolchainError::CompilerVanished { path: self.path.clone() })
     }
+}
+
+/// Names under which compilers look for the shared runtime, and the name under which programs load it.
+const RUNTIMES: [&str; 2] = ["libstdc++.so", "libc++.so"];
+const LOADED_RUNTIME: &str = "libstdc++.so.6";
+/// Where the loader looks without being told.
+const LIBRARY_ROOTS: [&str; 6] =
+    ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/lib64", "/usr/lib", "/lib"];
+
+/// A compiler that does not find a file repeats its name; one that finds a link repeats the link, wherever that leads.
+fn runtime(compiler: &Path) -> Runtime {
+    let finds = |name: &str| {
+        let told = ask(compiler, &[&format!("-print-file-name={name}")]).unwrap_or_default();
+        let path = PathBuf::from(told.trim());
+        path.is_absolute().then_some(path).filter(|path| path.is_file())
+    };
+    if RUNTIMES.iter().any(|name| finds(name).is_some()) {
+        return Runtime::Shared;
+    }
+    let beside = finds(LOADED_RUNTIME);
+    let roots = LIBRARY_ROOTS.iter().map(|root| Path::new(root).join(LOADED_RUNTIME));
+    let found = beside.into_iter().chain(roots).find(|path| path.is_file());
+    found.map_or(Runtime::Archive, Runtime::Named)
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {

@@ -19,7 +19,7 @@ mod run;
 mod toolchain;
 
 pub use crate::build::{BuildOutcome, BuildRequest, BuildRole, CodeObject};
-pub use crate::compiler::{Compiler, CompilerKind};
+pub use crate::compiler::{Compiler, CompilerKind, Runtime};
 pub use crate::error::ToolchainError;
 pub use crate::facts::instruction_families;
 pub use crate::flags::{AllowedFlag, allowed_flags};

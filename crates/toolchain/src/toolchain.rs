@@ -9,7 +9,7 @@ use kernsmith_sandbox::{Confinement, Exit};
 
 use crate::build::{BuildOutcome, BuildRequest, BuildRole, CodeObject};
 use crate::cache::Cache;
-use crate::compiler::Compiler;
+use crate::compiler::{Compiler, Runtime};
 use crate::diagnose::{self, Diagnosis};
 use crate::error::ToolchainError;
 use crate::facts;
@@ -60,6 +60,7 @@ impl Toolchain {
             compiler.digest.bytes(),
             host.model.as_bytes(),
             host.features_digest().bytes(),
+            compiler.runtime.recipe().as_bytes(),
         ]);
         let cache = Cache::open(&options.cache_dir)?;
         let timeout = Duration::try_from_secs_f64(options.timeout_seconds).unwrap_or(Duration::from_hours(1));
@@ -155,6 +156,11 @@ impl Toolchain {
             [format!("-Wl,--version-script={EXPORTS}"), file.into(), "-o".into(), OBJECT.into()]
                 .map(OsString::from),
         );
+        if let Runtime::Named(library) = &self.compiler().runtime {
+            // What it defines is not looked for in the archive, which the compiler names last.
+            arguments.push(library.into());
+            flags.push(library.display().to_string());
+        }
         arguments.extend(libraries.clone().map(OsString::from));
         flags.extend(libraries);
         let readable: Vec<&Path> = header.as_deref().and_then(Path::parent).into_iter().collect();

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use kernsmith_core::FailureClass;
 use kernsmith_toolchain::{
-    BuildOutcome, BuildRequest, BuildRole, CodeObject, Toolchain, ToolchainError, ToolchainOptions,
+    BuildOutcome, BuildRequest, BuildRole, CodeObject, CompilerKind, Runtime, Toolchain, ToolchainError,
+    ToolchainOptions,
 };
 
 const ADD: &str = r#"#include <cstdint>
@@ -315,4 +316,47 @@ fn on_a_full_disk() {
     let toolchain = Toolchain::discover(&options(&directory)).unwrap();
     let error = toolchain.build(&request(ADD)).unwrap_err();
     assert!(matches!(error, ToolchainError::DiskFull { .. }), "{error:?}");
+}
+
+/// A compiler that was moved away from its libraries: the link that it finds leads nowhere, and its archive is beside it.
+fn moved_compiler(place: &Path) -> Option<PathBuf> {
+    let own = bench(|_| ()).toolchain.compiler().clone();
+    let told = std::process::Command::new(&own.path).arg("-print-file-name=libstdc++.a").output().unwrap();
+    let archive = PathBuf::from(String::from_utf8_lossy(&told.stdout).trim());
+    let parts = archive.parent().filter(|_| own.kind == CompilerKind::Gcc && archive.is_file())?;
+    let moved = place.join(parts.strip_prefix("/usr").ok()?);
+    std::fs::create_dir_all(&moved).unwrap();
+    for part in std::fs::read_dir(parts).unwrap() {
+        let part = part.unwrap();
+        if part.file_name() != "libstdc++.so" {
+            std::os::unix::fs::symlink(part.path(), moved.join(part.file_name())).unwrap();
+        }
+    }
+    std::os::unix::fs::symlink("nowhere/libstdc++.so.6", moved.join("libstdc++.so")).unwrap();
+    std::os::unix::fs::symlink("/usr/include", place.join("include")).unwrap();
+    std::fs::create_dir_all(place.join("bin")).unwrap();
+    std::fs::copy(&own.path, place.join("bin/g++")).unwrap();
+    Some(place.join("bin/g++"))
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a machine without such a compiler says so")]
+fn a_compiler_that_would_link_its_archive_links_the_shared_runtime() {
+    let place = tempfile::tempdir().unwrap();
+    let Some(compiler) = moved_compiler(place.path()) else {
+        eprintln!("skipped: the compiler is no gcc below /usr with an archive of the C++ library");
+        return;
+    };
+    let bench = bench(|options| options.compiler = Some(compiler));
+    let runtime = &bench.toolchain.compiler().runtime;
+    assert!(matches!(runtime, Runtime::Named(library) if library.ends_with("libstdc++.so.6")), "{runtime:?}");
+    let source = "#include <vector>\n#include <stdexcept>\nextern \"C\" void kernel(float* y, long n) {\n\
+                  std::vector<float> copy(n);\nif (n > 5) throw std::domain_error(\"n\");\ny[0] = copy[0];\n}\n";
+    let object = built(bench.toolchain.build(&request(source)).unwrap());
+    assert!(
+        object.facts.libraries.iter().any(|name| name == "libstdc++.so.6"),
+        "{:?}",
+        object.facts.libraries
+    );
+    assert!(!object.facts.imports.iter().any(|name| name.contains("getenv")), "{:?}", object.facts.imports);
 }

@@ -1,6 +1,8 @@
 //! Which functions and libraries a kernel may use.
 //!
-//! C functions are allowed by list; the C++ runtime is allowed but for what reaches outside the process or the call.
+//! C functions are allowed by list; the C++ runtime is allowed but for what reaches outside the process or the call. It must
+//! be the shared one: its archive would bring along imports that are indistinguishable from the kernel's own, `open`, `read`,
+//! `ioctl`, `syscall` and `secure_getenv` among them, so the toolchain links the shared library wherever there is one.
 
 use kernsmith_core::FailureClass;
 use kernsmith_core::evidence::ObjectFacts;
@@ -15,6 +17,7 @@ const LIBRARIES: &[&str] = &[
     "libc++.so",
     "libc++abi.so",
     "libgcc_s.so",
+    "libunwind.so",
     "libgomp.so",
     "libomp.so",
     "libpthread.so",
@@ -27,6 +30,8 @@ const DENIED: &[(&str, &str)] = &[
     ("dlsym", "looks up code"),
     ("dlmopen", "loads code"),
     ("dl_iterate_phdr", "looks into the process"),
+    ("dl_find_object", "looks into the process"),
+    ("getauxval", "looks into the process"),
     ("fork", "starts a process"),
     ("vfork", "starts a process"),
     ("clone", "starts a process"),
@@ -72,6 +77,9 @@ const DENIED: &[(&str, &str)] = &[
     ("getenv", "reads the environment"),
     ("secure_getenv", "reads the environment"),
     ("environ", "reads the environment"),
+    ("arc4random", "draws from the system"),
+    ("getrandom", "draws from the system"),
+    ("getentropy", "draws from the system"),
     ("clock", "reads a clock"),
     ("gettimeofday", "reads a clock"),
     ("time", "reads a clock"),
@@ -98,6 +106,12 @@ const ALLOWED: &[&str] = &[
     "strlen",
     "strcmp",
     "strncmp",
+    "strtol",
+    "strtoul",
+    "strtoll",
+    "strtoull",
+    "strtod",
+    "strtof",
     "bcmp",
     "__memcpy_chk",
     "__memmove_chk",
@@ -132,6 +146,7 @@ const ALLOWED: &[&str] = &[
     "__register_frame_info",
     "__deregister_frame_info",
     "pthread_*",
+    "__pthread_key_create",
     "sem_*",
     "sched_yield",
     "sched_getaffinity",
@@ -232,6 +247,9 @@ const DENIED_CPP: &[(&str, &str)] = &[
     ("_ZSt4cout", "prints"),
     ("_ZSt4cerr", "prints"),
     ("_ZSt4clog", "prints"),
+    ("NSt3__14coutE", "prints"),
+    ("NSt3__14cerrE", "prints"),
+    ("NSt3__14clogE", "prints"),
     ("filesystem", "opens files"),
     ("clock3nowEv", "reads a clock"),
     ("random_device", "draws from the system"),
@@ -256,9 +274,14 @@ fn allowed_library(name: &str) -> bool {
     LIBRARIES.iter().any(|allowed| name.starts_with(allowed))
 }
 
+/// Beginnings under which glibc offers another standard's variant of a function: `__isoc23_strtoul` is `strtoul`.
+/// Source: glibc 2.38, release notes.
+const STANDARDS: [&str; 2] = ["__isoc99_", "__isoc23_"];
+
 /// Why an imported function may not be used; `None` where it may.
 fn objection(import: &str) -> Option<&'static str> {
     let name = import.split('@').next().unwrap_or(import);
+    let name = STANDARDS.iter().find_map(|standard| name.strip_prefix(standard)).unwrap_or(name);
     if name.starts_with("_Z") && !name.starts_with("_ZGV") {
         let found = DENIED_CPP.iter().find(|(part, _)| name.contains(part));
         return found.map(|(_, reason)| *reason);
@@ -337,6 +360,12 @@ mod tests {
             "_ZNSt6thread20hardware_concurrencyEv",
             "exp2f",
             "__stack_chk_fail",
+            "__isoc23_strtol@GLIBC_2.38",
+            "_ZNSt3__16thread4joinEv",
+            "_ZNSt3__120__throw_system_errorEiPKc",
+            "__kmpc_fork_call@VERSION",
+            "__cxa_init_primary_exception@CXXABI_1.3.11",
+            "__cxa_call_terminate@CXXABI_1.3.15",
         ];
         for name in honest {
             assert_eq!(objection(name), None, "{name}");
@@ -375,6 +404,13 @@ mod tests {
             "process_vm_readv",
             "time",
             "clone",
+            "_dl_find_object@GLIBC_2.35",
+            "arc4random",
+            "getentropy",
+            "getauxval",
+            "__isoc23_fscanf",
+            "_ZNSt3__14coutE",
+            "_ZNSt3__16chrono12steady_clock3nowEv",
         ];
         for name in hostile {
             assert!(objection(name).is_some(), "{name}");

@@ -14,7 +14,7 @@ use crate::gates::timed_outputs::Inspector;
 use crate::layout::{Shape, Side, TensorLayout};
 use crate::oracle::Answers;
 use crate::runner::Addresses;
-use crate::timing::{Meter, TimedSet, Watch as _, measure};
+use crate::timing::{Meter, TimedSet, Watch as _, measure, measure_exchanged};
 use crate::trial::{TimedOutputs, Trial};
 
 /// Calls at one address with new content each time.
@@ -30,6 +30,8 @@ const SOAK_TIME_MOST: Duration = Duration::from_millis(500);
 /// So many are made where there is time.
 const SOAK_CALLS_MOST: u32 = 128;
 const SOAK_TIME: Duration = Duration::from_millis(60);
+/// One of so many of its first intervals is followed by one whose inputs are exchanged before the calls begin.
+const SOAK_TRAP_WITHIN: u32 = 8;
 /// Calls of one interval, once one call has shown that they are short.
 const SOAK_BATCH: u32 = 8;
 /// Outputs of the shape that is used; it is always compared in full.
@@ -194,10 +196,12 @@ fn soak_over(trial: &mut Trial<'_>, index: usize, set: &mut TimedSet) -> Result<
     let meter = Meter::Kernel(&setup.contract, &setup.shapes[index]);
     trial.kernel.open_store(set.store, &set.inputs, &set.outputs)?;
     let mut seen = TimedOutputs::default();
+    // Whoever waits until nobody looks must not find out that nobody does.
+    let trap = set.secret_below(SOAK_TRAP_WITHIN);
     let mut inspector =
         Inspector::new(setup, index, &mut trial.device.oracle, &mut trial.tally, &mut seen, &mut trial.rng);
     let begin = Instant::now();
-    let (mut calls, mut called, mut batch) = (0, Duration::ZERO, 1);
+    let (mut calls, mut called, mut batch, mut intervals) = (0, Duration::ZERO, 1, 0);
     while soak_goes_on(calls, called, begin.elapsed()) {
         let range = set.take(batch);
         let ran = measure(&mut trial.kernel, &meter, set, range, timeout)?;
@@ -205,6 +209,13 @@ fn soak_over(trial: &mut Trial<'_>, index: usize, set: &mut TimedSet) -> Result<
         calls += range.calls;
         called += ran.interval;
         batch = if ran.interval / range.calls * SOAK_BATCH <= SOAK_TIME { SOAK_BATCH } else { 1 };
+        intervals += 1;
+        if intervals == trap + 1 {
+            inspector.settle(set)?;
+            let range = set.take(batch);
+            let (_, call) = measure_exchanged(&mut trial.kernel, &meter, set, range, timeout)?;
+            inspector.exchanged(set, range, call)?;
+        }
     }
     inspector.end(set)?;
     Ok(calls)

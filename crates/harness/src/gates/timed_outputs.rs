@@ -88,7 +88,7 @@ impl<'a> Inspector<'a> {
             let chosen = self.rng.random_range(0..COMPARED_ONE_IN) == 0;
             let edge = (self.first && call == 0) || (last && call + 1 == range.calls);
             if chosen || edge {
-                self.compare(set, range, call)?;
+                self.compare(set, range, call, "while being timed")?;
             }
         }
         self.first = false;
@@ -97,7 +97,7 @@ impl<'a> Inspector<'a> {
         Ok(())
     }
 
-    fn compare(&mut self, set: &TimedSet, range: Range, call: u32) -> Result<(), Stop> {
+    fn compare(&mut self, set: &TimedSet, range: Range, call: u32, when: &str) -> Result<(), Stop> {
         let contract = &self.setup.contract;
         let shape = &self.setup.shapes[self.shape];
         let placed = set.placed(range, call);
@@ -108,7 +108,7 @@ impl<'a> Inspector<'a> {
         self.seen.compared += 1;
         self.oracle.begin(contract, shape, &placed, &slices)?;
         let answers = self.oracle.finish(contract, shape, &slices)?;
-        let label = format!("{} while being timed", shape.name);
+        let label = format!("{} {when}", shape.name);
         compare(contract, shape, &set.outputs, &placed, &answers, &label, self.tally).map_err(|stop| {
             let stop = match stop {
                 Stop::Rejected(mut rejection) if rejection.class == FailureClass::WrongResult => {
@@ -157,6 +157,24 @@ impl Watch for Inspector<'_> {
             return Err(Stop::rejected(FailureClass::BackgroundWork, detail));
         }
         Ok(())
+    }
+
+    fn is_wary(&self) -> bool {
+        true
+    }
+
+    fn settle(&mut self, set: &mut TimedSet) -> Result<(), Stop> {
+        self.inspect(set, false)
+    }
+
+    fn exchanged(&mut self, set: &mut TimedSet, range: Range, call: Option<u32>) -> Result<(), Stop> {
+        if let Some(call) = call {
+            let begin = Instant::now();
+            self.compare(set, range, call, "whose inputs were exchanged just before the call")?;
+            self.seen.spent += begin.elapsed();
+        }
+        self.pending = Some(range);
+        self.settle(set)
     }
 
     fn end(&mut self, set: &mut TimedSet) -> Result<(), Stop> {

@@ -7,7 +7,7 @@ use kernsmith_core::{FailureClass, Lane};
 use crate::error::Stop;
 use crate::gates::timed_outputs::Inspector;
 use crate::runner::Runner;
-use crate::timing::{self, Meter, PairRules, Series, summarise};
+use crate::timing::{self, Meter, PairRules, Series, TimedSet, summarise};
 use crate::trial::Trial;
 
 /// Times every bench workload and keeps the samples.
@@ -24,6 +24,14 @@ pub(crate) fn check(trial: &mut Trial<'_>) -> Result<String, Stop> {
     };
     let seed = u64::from(trial.setup.contract.version);
     let performance = summarise(trial.setup, &trial.device.calibration, &measured, noise, seed)?;
+    for (index, series) in &measured {
+        if let Some(charged_us) = series.charged_us {
+            let name = &trial.setup.shapes[*index].name;
+            trial.notes.push(format!(
+                "{name}: {charged_us:.0} µs of work before the clock were added to each interval"
+            ));
+        }
+    }
     let samples: usize = measured.iter().map(|(_, series)| series.candidate.len()).sum();
     trial.performance = Some(performance);
     Ok(format!(
@@ -65,31 +73,41 @@ pub(crate) fn workload(trial: &mut Trial<'_>, baseline: &mut Runner, index: usiz
     let setup = trial.setup;
     let rules = PairRules::of(setup, trial.lane);
     let timeout = trial.timeout(index) * 4;
+    let meter = Meter::Kernel(&setup.contract, &setup.shapes[index]);
+    let (series, cold) = over_timed_set(trial, index, |kernel, set, watch| {
+        baseline.open_store(set.store, &set.inputs, &set.outputs)?;
+        timing::pairs((&meter, &meter), set, (kernel, baseline), rules, &setup.options, timeout, watch)
+    })?;
+    Ok(Series { cold, ..series })
+}
+
+/// Lends a workload's timed buffers to the candidate, with somebody who looks at its outputs, and takes them back whatever
+/// comes of it; also says whether they were larger than the caches.
+fn over_timed_set<T>(
+    trial: &mut Trial<'_>,
+    index: usize,
+    run: impl FnOnce(&mut Runner, &mut TimedSet, &mut Inspector<'_>) -> Result<T, Stop>,
+) -> Result<(T, bool), Stop> {
+    let setup = trial.setup;
     let Some(mut set) = trial.device.timed.remove(&index) else {
         return Err(crate::error::HarnessError::Statistics("no timed buffers".to_owned()).into());
     };
-    let meter = Meter::Kernel(&setup.contract, &setup.shapes[index]);
-    let outcome = trial
-        .kernel
+    let kernel = &mut trial.kernel;
+    let mut watch = Inspector::new(
+        setup,
+        index,
+        &mut trial.device.oracle,
+        &mut trial.tally,
+        &mut trial.timed,
+        &mut trial.rng,
+    );
+    let outcome = kernel
         .open_store(set.store, &set.inputs, &set.outputs)
-        .and_then(|()| baseline.open_store(set.store, &set.inputs, &set.outputs))
-        .and_then(|()| {
-            let mut inspector = Inspector::new(
-                setup,
-                index,
-                &mut trial.device.oracle,
-                &mut trial.tally,
-                &mut trial.timed,
-                &mut trial.rng,
-            );
-            let runners = (&mut trial.kernel, baseline);
-            let meters = (&meter, &meter);
-            timing::pairs(meters, &mut set, runners, rules, &setup.options, timeout, &mut inspector)
-        });
+        .and_then(|()| run(kernel, &mut set, &mut watch));
     let cold = set.is_cold(setup);
     trial.device.timed.insert(index, set);
-    let series = outcome.map_err(|stop| stop.within(&setup.shapes[index].name))?;
-    Ok(Series { cold, ..series })
+    let done = outcome.map_err(|stop| stop.within(&setup.shapes[index].name))?;
+    Ok((done, cold))
 }
 
 /// The candidate alone against the frozen baseline's stored samples.
@@ -120,6 +138,7 @@ fn screen(trial: &mut Trial<'_>) -> Result<Vec<(usize, Series)>, Stop> {
     Ok(measured)
 }
 
+/// The candidate alone; also says whether it is out of reach.
 fn screen_workload(
     trial: &mut Trial<'_>,
     index: usize,
@@ -127,31 +146,9 @@ fn screen_workload(
 ) -> Result<(Series, bool), Stop> {
     let setup = trial.setup;
     let timeout = trial.timeout(index) * 4;
-    let Some(mut set) = trial.device.timed.remove(&index) else {
-        return Err(crate::error::HarnessError::Statistics("no timed buffers".to_owned()).into());
-    };
     let meter = Meter::Kernel(&setup.contract, &setup.shapes[index]);
-    let outcome = trial.kernel.open_store(set.store, &set.inputs, &set.outputs).and_then(|()| {
-        let mut inspector = Inspector::new(
-            setup,
-            index,
-            &mut trial.device.oracle,
-            &mut trial.tally,
-            &mut trial.timed,
-            &mut trial.rng,
-        );
-        timing::alone(
-            &meter,
-            &mut set,
-            &mut trial.kernel,
-            &setup.options,
-            timeout,
-            hopeless_us,
-            &mut inspector,
-        )
-    });
-    let cold = set.is_cold(setup);
-    trial.device.timed.insert(index, set);
-    let (series, stop) = outcome.map_err(|stop| stop.within(&setup.shapes[index].name))?;
+    let ((series, stop), cold) = over_timed_set(trial, index, |kernel, set, watch| {
+        timing::alone(&meter, set, kernel, &setup.options, timeout, hopeless_us, watch)
+    })?;
     Ok((Series { cold, ..series }, stop))
 }

@@ -6,7 +6,7 @@ mod run;
 mod spawn;
 
 pub(crate) use ledger::Ledger;
-pub(crate) use run::{Ran, Task};
+pub(crate) use run::{Prelude, Ran, Task};
 pub(crate) use spawn::{Spawner, WorkerRole};
 
 use std::os::fd::OwnedFd;

@@ -27,10 +27,20 @@ pub(crate) struct Task {
 pub(crate) struct Ran {
     /// From `go` until the calls had returned, by the parent's clock; only for gated runs.
     pub(crate) interval: Duration,
+    /// From the order until everything was mapped; only for gated runs.
+    pub(crate) prelude: Prelude,
     /// Doubles that measuring symbols returned.
     pub(crate) values: Vec<f64>,
     /// Places that changed between the end of the interval and the worker's answer; only for gated runs.
     pub(crate) changed: usize,
+}
+
+/// What came before `go`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Prelude {
+    /// From the order until everything was mapped.
+    pub(crate) time: Duration,
+    pub(crate) mapped_bytes: u64,
 }
 
 impl Task {
@@ -109,21 +119,27 @@ impl Worker {
         self.finish(timeout)
     }
 
-    /// One run between two looks at the parent's clock.
+    /// Sends a run that waits for `go`, and waits until it says that it is mapped. A worker that does nothing else meanwhile
+    /// takes as long as any other for so many bytes.
+    pub(crate) fn hold(&mut self, task: Task, timeout: Duration) -> Result<Prelude, Stop> {
+        let begin = Instant::now();
+        self.begin(task, true)?;
+        match self.receive(timeout)? {
+            FromWorker::Ready { sequence } if sequence == self.sequence => {
+                Ok(Prelude { time: begin.elapsed(), mapped_bytes: self.ledger.live_bytes() })
+            }
+            frame => Err(self.unexpected(&frame)),
+        }
+    }
+
+    /// Lets a run go that was held: the interval between two looks at the parent's clock.
     ///
-    /// The worker maps first and says so; the parent notes the time, lets it go, and sleeps until it says that the
-    /// calls have returned. It does not spin: kernels may use every core.
+    /// The parent notes the time, lets it go, and sleeps until it says that the calls have returned. It does not spin:
+    /// kernels may use every core.
     ///
     /// `look` reads some places of the outputs, once when the clock has stopped and once when the worker has answered:
     /// whoever stops the clock before the work is done is seen at work.
-    pub(crate) fn run_timed(
-        &mut self,
-        task: Task,
-        timeout: Duration,
-        look: &dyn Fn() -> Vec<u64>,
-    ) -> Result<Ran, Stop> {
-        self.begin(task, true)?;
-        self.expect_ready(timeout)?;
+    pub(crate) fn release(&mut self, timeout: Duration, look: &dyn Fn() -> Vec<u64>) -> Result<Ran, Stop> {
         let begin = Instant::now();
         self.control.release(self.sequence);
         let returned = self.receive(timeout)?;
@@ -141,14 +157,6 @@ impl Worker {
     /// Makes sure that the worker has said nothing that it was not asked: an empty run must be answered by the next frame.
     pub(crate) fn settle(&mut self, timeout: Duration) -> Result<(), Stop> {
         self.run(Task::default(), timeout).map(|_| ())
-    }
-
-    /// Waits for the word that windows are mapped.
-    fn expect_ready(&mut self, timeout: Duration) -> Result<(), Stop> {
-        match self.receive(timeout)? {
-            FromWorker::Ready { sequence } if sequence == self.sequence => Ok(()),
-            frame => Err(self.unexpected(&frame)),
-        }
     }
 
     /// Waits for a frame or for the worker's end, whichever comes first.

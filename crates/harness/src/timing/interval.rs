@@ -10,7 +10,7 @@ use super::set::{Range, TimedSet};
 use crate::arguments::{self, Pointer};
 use crate::error::Stop;
 use crate::layout::Shape;
-use crate::process::{Ran, Task, WorkerRole};
+use crate::process::{Prelude, Ran, Task, WorkerRole};
 use crate::runner::Runner;
 
 /// Looks at an interval in which nothing is called.
@@ -64,8 +64,50 @@ pub(crate) fn measure(
     range: Range,
     timeout: Duration,
 ) -> Result<Ran, Stop> {
+    let task = task(runner, Some(meter), meter.shape(), set, range)?;
+    let prelude = runner.worker.hold(task, timeout)?;
+    released(runner, set, range, prelude, timeout)
+}
+
+/// The same with a trap: when everything is mapped and before the calls may begin, one call's inputs are exchanged for
+/// others. Whoever has computed before `go` has computed something else. Also says which call it was; such an interval is no
+/// sample. `None` where there is nothing to exchange for.
+pub(crate) fn measure_exchanged(
+    runner: &mut Runner,
+    meter: &Meter<'_>,
+    set: &mut TimedSet,
+    range: Range,
+    timeout: Duration,
+) -> Result<(Ran, Option<u32>), Stop> {
+    let task = task(runner, Some(meter), meter.shape(), set, range)?;
+    let prelude = runner.worker.hold(task, timeout)?;
+    let call = set.exchange(range);
+    Ok((released(runner, set, range, prelude, timeout)?, call))
+}
+
+/// How long a worker takes to map a range when it has nothing to call.
+pub(crate) fn mapping_time(
+    runner: &mut Runner,
+    meter: &Meter<'_>,
+    set: &mut TimedSet,
+    range: Range,
+    timeout: Duration,
+) -> Result<Prelude, Stop> {
+    let task = task(runner, None, meter.shape(), set, range)?;
+    let prelude = runner.worker.hold(task, timeout)?;
+    runner.worker.release(timeout, &Vec::new)?;
+    Ok(prelude)
+}
+
+/// Windows over a range, and the calls on it, if any.
+fn task(
+    runner: &mut Runner,
+    meter: Option<&Meter<'_>>,
+    shape: &Shape,
+    set: &TimedSet,
+    range: Range,
+) -> Result<Task, Stop> {
     let (inputs_pool, outputs_pool) = runner.pools(set.store);
-    let shape = meter.shape();
     let names = shape.inputs.iter().chain(&shape.outputs).map(|layout| layout.name.as_str());
     let mut task = Task::default();
     let mut tensors = Vec::new();
@@ -77,13 +119,26 @@ pub(crate) fn measure(
         let address = task.window(&mut runner.worker, name, (pool, offset, bytes), writable, None);
         tensors.push(Pointer { first: address + start, stride });
     }
-    let scratch = match meter {
-        Meter::Kernel(_, shape) => runner.map_workspaces(&mut task, shape)?,
-        Meter::Plain(..) => Vec::new(),
-    };
-    task.batches.push(meter.batch(runner, range.calls, &tensors, &scratch)?);
+    if let Some(meter) = meter {
+        let scratch = match meter {
+            Meter::Kernel(_, shape) => runner.map_workspaces(&mut task, shape)?,
+            Meter::Plain(..) => Vec::new(),
+        };
+        task.batches.push(meter.batch(runner, range.calls, &tensors, &scratch)?);
+    }
+    Ok(task)
+}
+
+/// The interval of a run that is mapped, with a look at its outputs at the end.
+fn released(
+    runner: &mut Runner,
+    set: &mut TimedSet,
+    range: Range,
+    prelude: Prelude,
+    timeout: Duration,
+) -> Result<Ran, Stop> {
     let places = set.watched_places(range);
-    let ran = runner.worker.run_timed(task, timeout, &|| set.words(&places))?;
+    let ran = runner.worker.release(timeout, &|| set.words(&places))?;
     if ran.changed > 0 {
         runner.unfinished_intervals += 1;
     }
@@ -95,14 +150,15 @@ pub(crate) fn measure(
         );
         return Err(Stop::rejected(FailureClass::LateWrite, detail));
     }
-    Ok(ran)
+    Ok(Ran { prelude, ..ran })
 }
 
 /// What an interval costs in which nothing is called: the shortest of several, so that never too much is taken off.
 pub(crate) fn empty_interval_us(runner: &mut Runner) -> Result<f64, Stop> {
     let mut shortest = f64::INFINITY;
     for _ in 0..EMPTY_INTERVALS {
-        let ran = runner.worker.run_timed(Task::default(), EMPTY_TIMEOUT, &Vec::new)?;
+        runner.worker.hold(Task::default(), EMPTY_TIMEOUT)?;
+        let ran = runner.worker.release(EMPTY_TIMEOUT, &Vec::new)?;
         shortest = shortest.min(ran.interval.as_secs_f64() * 1e6);
     }
     Ok(shortest)

@@ -7,11 +7,12 @@ use kernsmith_op_contract::Role;
 use kernsmith_stats::{SequentialStop, Step, pairs_needed};
 use rand_chacha::ChaCha12Rng;
 
+use super::guard::Guard;
 use super::interval::{Meter, empty_interval_us, measure, per_call_us};
 use super::set::{Range, TimedSet};
 use crate::error::Stop;
 use crate::options::HarnessOptions;
-use crate::process::Ran;
+use crate::process::{Prelude, Ran};
 use crate::runner::Runner;
 use crate::setup::Setup;
 
@@ -33,6 +34,8 @@ pub(crate) struct Series {
     /// Calls in one interval of the candidate.
     pub(crate) calls: u32,
     pub(crate) cold: bool,
+    /// What was added to every interval of the candidate for work before the clock, in microseconds.
+    pub(crate) charged_us: Option<f64>,
 }
 
 /// When to stop. Fewer pairs than `least` are never taken, whatever the time: an interval of fewer would not hold what it says.
@@ -82,6 +85,15 @@ pub(crate) trait Watch {
         candidate: &Runner,
     ) -> Result<(), Stop>;
 
+    /// Whether the candidate is to be trapped: no for trusted code.
+    fn is_wary(&self) -> bool;
+
+    /// Looks at what waits to be looked at.
+    fn settle(&mut self, set: &mut TimedSet) -> Result<(), Stop>;
+
+    /// After an interval in which this call's inputs were exchanged before it could begin.
+    fn exchanged(&mut self, set: &mut TimedSet, range: Range, call: Option<u32>) -> Result<(), Stop>;
+
     /// When no more intervals come.
     fn end(&mut self, set: &mut TimedSet) -> Result<(), Stop>;
 }
@@ -105,6 +117,19 @@ impl Watch for Quiet {
     fn baseline_begins(&mut self, _: &Runner) {}
 
     fn baseline_ran(&mut self, set: &mut TimedSet, range: Range, _: &Ran, _: &Runner) -> Result<(), Stop> {
+        set.retire(range, &mut self.rng);
+        Ok(())
+    }
+
+    fn is_wary(&self) -> bool {
+        false
+    }
+
+    fn settle(&mut self, _: &mut TimedSet) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn exchanged(&mut self, set: &mut TimedSet, range: Range, _: Option<u32>) -> Result<(), Stop> {
         set.retire(range, &mut self.rng);
         Ok(())
     }
@@ -196,6 +221,7 @@ pub(crate) fn pairs(
         max_samples: rules.most as usize,
     };
     let mut series = Series { paired: true, calls: contender.calls, ..Series::default() };
+    let mut guard = Guard::new(set, rules.least);
     let mut log_ratios = Vec::new();
     let begin = Instant::now();
     // One call of a slow baseline is a sample: there is nothing to warm up, and no time to lose.
@@ -203,6 +229,7 @@ pub(crate) fn pairs(
     loop {
         let baseline_first = log_ratios.len() % 2 == 0;
         let mut times = [0.0; 2];
+        let mut held = None;
         for turn in 0..2 {
             if (turn == 0) == baseline_first {
                 if let Some(time) = known.take() {
@@ -211,15 +238,23 @@ pub(crate) fn pairs(
                 }
                 times[0] = baseline_turn(&mut base, base_meter, set, timeout, watch, contender.runner)?;
             } else {
-                times[1] = candidate_turn(&mut contender, meter, set, timeout, watch)?;
+                let (time, range, prelude) = candidate_turn(&mut contender, meter, set, timeout, watch)?;
+                times[1] = time;
+                held = Some((range, prelude));
             }
         }
+        if let Some((range, prelude)) = held.filter(|_| watch.is_wary()) {
+            guard.look(prelude, range, base.runner, meter, set, timeout)?;
+        }
+        let trapped = (&mut *contender.runner, contender.calls);
+        guard.trap(log_ratios.len() as u32, trapped, meter, set, timeout, watch)?;
         series.baseline.push(times[0]);
         series.candidate.push(times[1]);
         log_ratios.push((times[0] / times[1]).ln());
         let enough = log_ratios.len() >= rules.least as usize;
         if (enough && begin.elapsed() >= rules.budget) || stop.after(&log_ratios) != Step::Continue {
             watch.end(set)?;
+            guard.charge(&mut series);
             return Ok(series);
         }
     }
@@ -253,13 +288,13 @@ fn candidate_turn(
     set: &mut TimedSet,
     timeout: Duration,
     watch: &mut dyn Watch,
-) -> Result<f64, Stop> {
+) -> Result<(f64, Range, Prelude), Stop> {
     if let Some((range, ran)) = contender.wake(meter, set, timeout)? {
         watch.candidate_ran(set, range, &ran)?;
     }
     let (time, range, ran) = contender.sample(meter, set, timeout)?;
     watch.candidate_ran(set, range, &ran)?;
-    Ok(time)
+    Ok((time, range, ran.prelude))
 }
 
 /// Measures the candidate alone; stops early when even its fastest call is slower than `hopeless_us`.
@@ -276,9 +311,12 @@ pub(crate) fn alone(
     watch.candidate_ran(set, range, &ran)?;
     let mut series = Series { calls: contender.calls, ..Series::default() };
     let mut hopeless = false;
-    for _ in 0..options.screen_samples.max(1) {
+    let guard = Guard::new(set, options.screen_samples);
+    for sample in 0..options.screen_samples.max(1) {
         let (time, range, ran) = contender.sample(meter, set, timeout)?;
         watch.candidate_ran(set, range, &ran)?;
+        let trapped = (&mut *contender.runner, contender.calls);
+        guard.trap(sample, trapped, meter, set, timeout, watch)?;
         series.candidate.push(time);
         hopeless = hopeless_us.is_some_and(|limit| series.candidate.iter().all(|time| *time > limit));
         if hopeless && series.candidate.len() >= 2 {

@@ -59,6 +59,8 @@ pub(crate) struct TimedSet {
     shifts: Shifts,
     secrets: ChaCha12Rng,
     poisons: Vec<Poison>,
+    /// Elements out of which the content of each input is renewed; none where it need not be.
+    pub(super) reserves: Vec<Vec<u8>>,
 }
 
 /// Which slots come next, in turn.
@@ -96,7 +98,7 @@ impl Turns {
 pub(crate) struct Range {
     pub(crate) first: u64,
     pub(crate) calls: u32,
-    turn: usize,
+    pub(super) turn: usize,
 }
 
 impl TimedSet {
@@ -124,6 +126,7 @@ impl TimedSet {
                 inputs::draw_pool(lane.dtype, &distribution, seed, row, span.of_mut(&mut set.inputs));
             }
         }
+        set.keep_reserve(&mut rng);
         set.poison_all(&mut rng);
         Ok(set)
     }
@@ -155,6 +158,7 @@ impl TimedSet {
             shifts: Shifts::new(inputs.len(), &mut secrets),
             secrets,
             poisons: vec![Poison::default(); slots as usize],
+            reserves: Vec::new(),
         })
     }
 
@@ -189,6 +193,22 @@ impl TimedSet {
             (offset, lane.stride * u64::from(range.calls), 0, lane.stride)
         });
         inputs.chain(outputs).collect()
+    }
+
+    /// All slots of one input, and the bytes of one element.
+    pub(super) fn row(&self, input: usize) -> (Span, usize) {
+        let lane = &self.input_lanes[input];
+        let size = (lane.dtype.bits() as usize / 8).max(1);
+        (Span { offset: lane.base, bytes: lane.stride * self.turns.slots }, size)
+    }
+
+    pub(super) const fn slots(&self) -> u64 {
+        self.turns.slots
+    }
+
+    /// A secret number below `end`; 0 where there is none.
+    pub(crate) fn secret_below(&mut self, end: u32) -> u32 {
+        self.secrets.random_range(0..end.max(1))
     }
 
     /// Inputs in a set.
@@ -254,8 +274,10 @@ impl TimedSet {
         })
     }
 
-    /// Poisons the outputs of a range for its next use; the next use is a whole turn away, when no cache holds them.
+    /// Poisons the outputs of a range and renews its inputs for the next use, which is a whole turn away, when no cache holds
+    /// them.
     pub(crate) fn retire(&mut self, range: Range, rng: &mut ChaCha12Rng) {
+        self.renew(range, rng);
         for slot in range.first..range.first + u64::from(range.calls) {
             self.poison_slot(slot, rng);
         }
@@ -330,8 +352,30 @@ impl TimedSet {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use rand::SeedableRng as _;
+
     use super::*;
+
+    /// One input and one output of 40,000 bytes in 256 slots.
+    pub(in crate::timing) fn small() -> TimedSet {
+        let (tensors, slots) = ([plain("t", 40_000)], 256);
+        let (input_lanes, input_bytes) = lanes(&tensors, slots);
+        let (output_lanes, output_bytes) = lanes(&tensors, slots);
+        let mut secrets = ChaCha12Rng::seed_from_u64(1);
+        TimedSet {
+            store: 0,
+            inputs: Pool::create("in", input_bytes).unwrap(),
+            outputs: Pool::create("out", output_bytes).unwrap(),
+            input_lanes,
+            output_lanes,
+            turns: Turns::new(slots),
+            shifts: Shifts::new(1, &mut secrets),
+            secrets,
+            poisons: vec![Poison::default(); slots as usize],
+            reserves: Vec::new(),
+        }
+    }
 
     #[test]
     fn ranges_that_are_in_use_never_meet() {
