@@ -3,7 +3,8 @@
 //! `// expect:` names `accepted`, `neutralised` (accepted, but it gains nothing) or failure classes, joined by `|`;
 //! `// max-ratio:` is the ratio below which a neutralised kernel has gained nothing, `// requires:` names processor features,
 //! `// set:` changes one value of the configuration, and kernels with `// slow:` are only judged when they are asked for.
-//! `KERNSMITH_FIXTURES=walk_,gemm_f32/` judges only kernels whose path contains one of these words.
+//! `KERNSMITH_FIXTURES=walk_,gemm_f32/` judges only kernels whose path contains one of these words, `KERNSMITH_SHARE=1/3` the
+//! first of three shares of them.
 //!
 //! What is refused for reasons that have nothing to do with time is judged two at a time; whatever may reach the clock, or
 //! whose class comes from waiting, has the machine for itself.
@@ -218,7 +219,17 @@ fn fixtures() -> Vec<Fixture> {
     let words: Vec<&str> = words.split(',').filter(|word| !word.is_empty()).collect();
     let mut chosen = fixtures_of(|name| words.is_empty() || words.iter().any(|word| name.contains(word)));
     chosen.retain(|fixture| !fixture.slow || !words.is_empty());
-    chosen
+    let (share, shares) = share();
+    chosen.into_iter().skip(share - 1).step_by(shares).collect()
+}
+
+/// Which share of the kernels the environment asks for, and of how many.
+fn share() -> (usize, usize) {
+    let Ok(text) = std::env::var("KERNSMITH_SHARE") else { return (1, 1) };
+    let numbers = text.split_once('/').and_then(|(one, all)| Some((one.parse().ok()?, all.parse().ok()?)));
+    let (share, shares) = numbers.unwrap_or_else(|| panic!("KERNSMITH_SHARE is `{text}`, not such as 1/3"));
+    assert!(share >= 1 && share <= shares, "KERNSMITH_SHARE is `{text}`, not such as 1/3");
+    (share, shares)
 }
 
 fn fixtures_of(wanted: impl Fn(&str) -> bool) -> Vec<Fixture> {

@@ -69,6 +69,15 @@ fn spent(pid: i32, tid: i32) -> Spent {
     Spent { running: fields.next().unwrap_or(0), waiting: fields.next().unwrap_or(0) }
 }
 
+/// Whether no thread of a process runs or wants to.
+pub(crate) fn all_sleep(pid: i32) -> bool {
+    tasks(pid).all(|tid| {
+        let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat")).unwrap_or_default();
+        // The name in brackets may hold anything; the state follows the last bracket.
+        !text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('R'))
+    })
+}
+
 /// Gives each thread that a process keeps a processor of its own, where there are enough of them.
 ///
 /// Linux may wake a second thread on the first one's processor although another is idle, and leave it there for many calls

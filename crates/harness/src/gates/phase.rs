@@ -213,8 +213,8 @@ fn soak_over(trial: &mut Trial<'_>, index: usize, set: &mut TimedSet) -> Result<
         if intervals == trap + 1 {
             inspector.settle(set)?;
             let range = set.take(batch);
-            let (_, call) = measure_exchanged(&mut trial.kernel, &meter, set, range, timeout)?;
-            inspector.exchanged(set, range, call)?;
+            let trapped = measure_exchanged(&mut trial.kernel, &meter, set, range, timeout)?;
+            inspector.exchanged(set, range, trapped.call)?;
         }
     }
     inspector.end(set)?;

@@ -164,7 +164,8 @@ impl Watch for Inspector<'_> {
     }
 
     fn settle(&mut self, set: &mut TimedSet) -> Result<(), Stop> {
-        self.inspect(set, false)
+        // It may have been the last one after all.
+        self.inspect(set, true)
     }
 
     fn exchanged(&mut self, set: &mut TimedSet, range: Range, call: Option<u32>) -> Result<(), Stop> {

@@ -13,6 +13,10 @@ use crate::error::Stop;
 /// How often a worker that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// A worker that waits for `go` looks for it 200 µs and then sleeps; this is how long it gets, and at most.
+const FALLS_ASLEEP: Duration = Duration::from_millis(1);
+const FALLS_ASLEEP_MAX: Duration = Duration::from_millis(20);
+
 /// A run under construction: windows get their addresses when they are added.
 #[derive(Debug, Default)]
 pub(crate) struct Task {
@@ -27,19 +31,17 @@ pub(crate) struct Task {
 pub(crate) struct Ran {
     /// From `go` until the calls had returned, by the parent's clock; only for gated runs.
     pub(crate) interval: Duration,
-    /// From the order until everything was mapped; only for gated runs.
-    pub(crate) prelude: Prelude,
     /// Doubles that measuring symbols returned.
     pub(crate) values: Vec<f64>,
     /// Places that changed between the end of the interval and the worker's answer; only for gated runs.
     pub(crate) changed: usize,
 }
 
-/// What came before `go`.
+/// What came before `go`: a worker that only maps spends as much as any other for so many bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Prelude {
-    /// From the order until everything was mapped.
-    pub(crate) time: Duration,
+    /// Processor time of all threads from the order until they slept.
+    pub(crate) spent: Duration,
     pub(crate) mapped_bytes: u64,
 }
 
@@ -119,17 +121,28 @@ impl Worker {
         self.finish(timeout)
     }
 
-    /// Sends a run that waits for `go`, and waits until it says that it is mapped. A worker that does nothing else meanwhile
-    /// takes as long as any other for so many bytes.
-    pub(crate) fn hold(&mut self, task: Task, timeout: Duration) -> Result<Prelude, Stop> {
-        let begin = Instant::now();
+    /// Sends a run that waits for `go`, and waits until it says that it is mapped.
+    pub(crate) fn hold(&mut self, task: Task, timeout: Duration) -> Result<(), Stop> {
         self.begin(task, true)?;
         match self.receive(timeout)? {
-            FromWorker::Ready { sequence } if sequence == self.sequence => {
-                Ok(Prelude { time: begin.elapsed(), mapped_bytes: self.ledger.live_bytes() })
-            }
+            FromWorker::Ready { sequence } if sequence == self.sequence => Ok(()),
             frame => Err(self.unexpected(&frame)),
         }
+    }
+
+    /// The same, and then waits until the worker sleeps, so that what it has spent is known to the nanosecond.
+    ///
+    /// Processor time and not time: on a busy machine the two are far apart. Who never sleeps is charged for that, too.
+    pub(crate) fn hold_asleep(&mut self, task: Task, timeout: Duration) -> Result<Prelude, Stop> {
+        let before = self.census();
+        self.hold(task, timeout)?;
+        let begin = Instant::now();
+        std::thread::sleep(FALLS_ASLEEP);
+        while !crate::threads::all_sleep(self.pid) && begin.elapsed() < FALLS_ASLEEP_MAX {
+            std::thread::sleep(FALLS_ASLEEP / 10);
+        }
+        let spent = Duration::from_nanos(self.census().ran_since(&before));
+        Ok(Prelude { spent, mapped_bytes: self.ledger.live_bytes() })
     }
 
     /// Lets a run go that was held: the interval between two looks at the parent's clock.

@@ -103,7 +103,7 @@ mod tests {
             let now = span(&set, call);
             let blocks = now.of(&set.inputs).chunks(BLOCK_BYTES).zip(old.chunks(BLOCK_BYTES));
             let changed = blocks.clone().filter(|(new, old)| new != old).count();
-            assert!(changed * 10 > blocks.count() * 9, "call {call}: {changed} blocks");
+            assert!(changed * 10 >= blocks.count() * 8, "call {call}: {changed} blocks");
         }
     }
 

@@ -65,28 +65,35 @@ pub(crate) fn measure(
     timeout: Duration,
 ) -> Result<Ran, Stop> {
     let task = task(runner, Some(meter), meter.shape(), set, range)?;
-    let prelude = runner.worker.hold(task, timeout)?;
-    released(runner, set, range, prelude, timeout)
+    runner.worker.hold(task, timeout)?;
+    released(runner, set, range, timeout)
 }
 
-/// The same with a trap: when everything is mapped and before the calls may begin, one call's inputs are exchanged for
-/// others. Whoever has computed before `go` has computed something else. Also says which call it was; such an interval is no
-/// sample. `None` where there is nothing to exchange for.
+/// What a trap found out.
+pub(crate) struct Trapped {
+    /// The call whose inputs were exchanged; `None` where there was nothing to exchange them for.
+    pub(crate) call: Option<u32>,
+    pub(crate) prelude: Prelude,
+}
+
+/// The same as a trap, which is no sample: when everything is mapped and the worker waits for `go`, one call's inputs are
+/// exchanged for others. Whoever has computed by then has computed something else.
 pub(crate) fn measure_exchanged(
     runner: &mut Runner,
     meter: &Meter<'_>,
     set: &mut TimedSet,
     range: Range,
     timeout: Duration,
-) -> Result<(Ran, Option<u32>), Stop> {
+) -> Result<Trapped, Stop> {
     let task = task(runner, Some(meter), meter.shape(), set, range)?;
-    let prelude = runner.worker.hold(task, timeout)?;
+    let prelude = runner.worker.hold_asleep(task, timeout)?;
     let call = set.exchange(range);
-    Ok((released(runner, set, range, prelude, timeout)?, call))
+    released(runner, set, range, timeout)?;
+    Ok(Trapped { call, prelude })
 }
 
-/// How long a worker takes to map a range when it has nothing to call.
-pub(crate) fn mapping_time(
+/// What a worker spends on mapping a range when it has nothing to call.
+pub(crate) fn mapping(
     runner: &mut Runner,
     meter: &Meter<'_>,
     set: &mut TimedSet,
@@ -94,7 +101,7 @@ pub(crate) fn mapping_time(
     timeout: Duration,
 ) -> Result<Prelude, Stop> {
     let task = task(runner, None, meter.shape(), set, range)?;
-    let prelude = runner.worker.hold(task, timeout)?;
+    let prelude = runner.worker.hold_asleep(task, timeout)?;
     runner.worker.release(timeout, &Vec::new)?;
     Ok(prelude)
 }
@@ -130,13 +137,7 @@ fn task(
 }
 
 /// The interval of a run that is mapped, with a look at its outputs at the end.
-fn released(
-    runner: &mut Runner,
-    set: &mut TimedSet,
-    range: Range,
-    prelude: Prelude,
-    timeout: Duration,
-) -> Result<Ran, Stop> {
+fn released(runner: &mut Runner, set: &mut TimedSet, range: Range, timeout: Duration) -> Result<Ran, Stop> {
     let places = set.watched_places(range);
     let ran = runner.worker.release(timeout, &|| set.words(&places))?;
     if ran.changed > 0 {
@@ -150,7 +151,7 @@ fn released(
         );
         return Err(Stop::rejected(FailureClass::LateWrite, detail));
     }
-    Ok(Ran { prelude, ..ran })
+    Ok(ran)
 }
 
 /// What an interval costs in which nothing is called: the shortest of several, so that never too much is taken off.

@@ -7,12 +7,12 @@ use kernsmith_op_contract::Role;
 use kernsmith_stats::{SequentialStop, Step, pairs_needed};
 use rand_chacha::ChaCha12Rng;
 
-use super::guard::Guard;
+use super::guard::{Guard, TRAPS, TRAPS_ALONE};
 use super::interval::{Meter, empty_interval_us, measure, per_call_us};
 use super::set::{Range, TimedSet};
 use crate::error::Stop;
 use crate::options::HarnessOptions;
-use crate::process::{Prelude, Ran};
+use crate::process::Ran;
 use crate::runner::Runner;
 use crate::setup::Setup;
 
@@ -187,10 +187,13 @@ impl<'a> Contender<'a> {
         meter: &Meter<'_>,
         set: &mut TimedSet,
         timeout: Duration,
+        watch: &mut dyn Watch,
     ) -> Result<Option<(Range, Ran)>, Stop> {
         if self.last_ran.elapsed() < SLEPT || self.once_us * 1e-6 >= SLEPT.as_secs_f64() {
             return Ok(None);
         }
+        // One more range is in use now: none may wait meanwhile.
+        watch.settle(set)?;
         let range = set.take(1);
         Ok(Some((range, measure(self.runner, meter, set, range, timeout)?)))
     }
@@ -221,33 +224,17 @@ pub(crate) fn pairs(
         max_samples: rules.most as usize,
     };
     let mut series = Series { paired: true, calls: contender.calls, ..Series::default() };
-    let mut guard = Guard::new(set, rules.least);
+    let mut guard = Guard::new(set, TRAPS, rules.least);
     let mut log_ratios = Vec::new();
     let begin = Instant::now();
     // One call of a slow baseline is a sample: there is nothing to warm up, and no time to lose.
     let mut known = (first_us >= SLOW_CALL_US).then_some(first_us);
     loop {
-        let baseline_first = log_ratios.len() % 2 == 0;
-        let mut times = [0.0; 2];
-        let mut held = None;
-        for turn in 0..2 {
-            if (turn == 0) == baseline_first {
-                if let Some(time) = known.take() {
-                    times[0] = time;
-                    continue;
-                }
-                times[0] = baseline_turn(&mut base, base_meter, set, timeout, watch, contender.runner)?;
-            } else {
-                let (time, range, prelude) = candidate_turn(&mut contender, meter, set, timeout, watch)?;
-                times[1] = time;
-                held = Some((range, prelude));
-            }
-        }
-        if let Some((range, prelude)) = held.filter(|_| watch.is_wary()) {
-            guard.look(prelude, range, base.runner, meter, set, timeout)?;
-        }
-        let trapped = (&mut *contender.runner, contender.calls);
-        guard.trap(log_ratios.len() as u32, trapped, meter, set, timeout, watch)?;
+        let number = log_ratios.len() as u32;
+        let ours = (&mut base, base_meter, known.take());
+        let times = turns(number, ours, (&mut contender, meter), set, timeout, watch)?;
+        let trapped = (&mut *contender.runner, contender.calls, timeout);
+        guard.trap(number, trapped, Some(base.runner), meter, set, watch)?;
         series.baseline.push(times[0]);
         series.candidate.push(times[1]);
         log_ratios.push((times[0] / times[1]).ln());
@@ -257,6 +244,29 @@ pub(crate) fn pairs(
             guard.charge(&mut series);
             return Ok(series);
         }
+    }
+}
+
+/// One pair of samples, of the baseline and of the candidate; who begins changes from pair to pair. The baseline's time may be
+/// known already.
+fn turns(
+    number: u32,
+    (base, base_meter, known): (&mut Contender<'_>, &Meter<'_>, Option<f64>),
+    (contender, meter): (&mut Contender<'_>, &Meter<'_>),
+    set: &mut TimedSet,
+    timeout: Duration,
+    watch: &mut dyn Watch,
+) -> Result<[f64; 2], Stop> {
+    let mut baseline = |set: &mut TimedSet, watch: &mut dyn Watch, candidate: &Runner| match known {
+        Some(time) => Ok(time),
+        None => baseline_turn(base, base_meter, set, timeout, watch, candidate),
+    };
+    if number.is_multiple_of(2) {
+        let first = baseline(set, watch, contender.runner)?;
+        Ok([first, candidate_turn(contender, meter, set, timeout, watch)?])
+    } else {
+        let time = candidate_turn(contender, meter, set, timeout, watch)?;
+        Ok([baseline(set, watch, contender.runner)?, time])
     }
 }
 
@@ -270,7 +280,7 @@ fn baseline_turn(
     candidate: &Runner,
 ) -> Result<f64, Stop> {
     watch.baseline_begins(candidate);
-    if let Some((range, ran)) = base.wake(meter, set, timeout)? {
+    if let Some((range, ran)) = base.wake(meter, set, timeout, watch)? {
         watch.baseline_ran(set, range, &ran, candidate)?;
         watch.baseline_begins(candidate);
     }
@@ -288,13 +298,13 @@ fn candidate_turn(
     set: &mut TimedSet,
     timeout: Duration,
     watch: &mut dyn Watch,
-) -> Result<(f64, Range, Prelude), Stop> {
-    if let Some((range, ran)) = contender.wake(meter, set, timeout)? {
+) -> Result<f64, Stop> {
+    if let Some((range, ran)) = contender.wake(meter, set, timeout, watch)? {
         watch.candidate_ran(set, range, &ran)?;
     }
     let (time, range, ran) = contender.sample(meter, set, timeout)?;
     watch.candidate_ran(set, range, &ran)?;
-    Ok((time, range, ran.prelude))
+    Ok(time)
 }
 
 /// Measures the candidate alone; stops early when even its fastest call is slower than `hopeless_us`.
@@ -311,12 +321,12 @@ pub(crate) fn alone(
     watch.candidate_ran(set, range, &ran)?;
     let mut series = Series { calls: contender.calls, ..Series::default() };
     let mut hopeless = false;
-    let guard = Guard::new(set, options.screen_samples);
+    let mut guard = Guard::new(set, TRAPS_ALONE, options.screen_samples);
     for sample in 0..options.screen_samples.max(1) {
         let (time, range, ran) = contender.sample(meter, set, timeout)?;
         watch.candidate_ran(set, range, &ran)?;
-        let trapped = (&mut *contender.runner, contender.calls);
-        guard.trap(sample, trapped, meter, set, timeout, watch)?;
+        let trapped = (&mut *contender.runner, contender.calls, timeout);
+        guard.trap(sample, trapped, None, meter, set, watch)?;
         series.candidate.push(time);
         hopeless = hopeless_us.is_some_and(|limit| series.candidate.iter().all(|time| *time > limit));
         if hopeless && series.candidate.len() >= 2 {
