@@ -119,6 +119,8 @@ pub(crate) enum Command {
     /// List, show and verify runs.
     #[command(subcommand)]
     Log(commands::log::Verb),
+    /// Ask a model to break the harness, and file what got through.
+    Audit(commands::audit::Args),
     /// Test an endpoint for the model proposer.
     #[command(subcommand)]
     Llm(commands::llm::Verb),

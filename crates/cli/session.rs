@@ -1,5 +1,6 @@
 //! From what was typed to what is needed: configuration, contract, toolchain, harness, log.
 
+pub(crate) mod audit;
 mod elapsed;
 pub(crate) mod hunt;
 mod memory;
@@ -8,11 +9,12 @@ pub(crate) mod proposer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kernsmith_brief::Knowledge;
 use kernsmith_core::event::Opened;
 use kernsmith_core::{Entry, Event, Plan, RunId, Seq, Target};
 use kernsmith_experiment_log::{RunReader, find};
 use kernsmith_harness::{GpuRequest, Harness, HarnessOptions, OpenRequest};
-use kernsmith_isa_corpus::Rules;
+use kernsmith_isa_corpus::{Corpus, Rules, Search, imported_in};
 use kernsmith_op_contract::{Contract, Finding, Library};
 use kernsmith_planner::Tree;
 use kernsmith_sandbox::Level;
@@ -270,6 +272,20 @@ impl Bench {
         Ok(Self { config, target, toolchain, cuda, host, skills, self_exe, cache })
     }
 
+    /// What skills and the ISA corpus say, imported instruction sets included.
+    pub(crate) fn knowledge(&self, global: &Global) -> Result<Arc<Knowledge>, CliError> {
+        let corpus = match kernsmith_isa_corpus::default_root() {
+            Some(root) => {
+                let corpus = Arc::new(Corpus::open(&root).map_err(CliError::bad_input)?);
+                let imported = imported_in(&isa_import_folder(global)?).map_err(CliError::bad_input)?;
+                Some(Search::new(corpus, imported).map_err(CliError::bad_input)?)
+            }
+            None => None,
+        };
+        let tokens = self.config.proposer.knowledge_tokens;
+        Ok(Arc::new(Knowledge::new(self.skills.clone(), corpus, tokens)))
+    }
+
     /// A harness for one contract; `baseline` replaces the contract's own.
     pub(crate) fn harness(
         &self,
@@ -277,12 +293,32 @@ impl Bench {
         baseline: Option<(String, Plan)>,
         seed: Option<u64>,
     ) -> Result<Harness, CliError> {
+        let options = self.harness_options()?;
+        self.open_harness(contract, baseline, seed, options)
+    }
+
+    /// A harness with options of its own, the contract's baseline and secret seeds.
+    pub(crate) fn harness_with(
+        &self,
+        contract: Arc<Contract>,
+        options: HarnessOptions,
+    ) -> Result<Harness, CliError> {
+        self.open_harness(contract, None, None, options)
+    }
+
+    fn open_harness(
+        &self,
+        contract: Arc<Contract>,
+        user_baseline: Option<(String, Plan)>,
+        seed: Option<u64>,
+        options: HarnessOptions,
+    ) -> Result<Harness, CliError> {
         Harness::open(OpenRequest {
             contract,
             toolchain: self.toolchain.clone(),
-            options: self.harness_options()?,
+            options,
             rules: rules()?,
-            user_baseline: baseline,
+            user_baseline,
             self_exe: self.self_exe.clone(),
             seed,
             cache_dir: self.cache.clone(),
@@ -313,7 +349,8 @@ impl Bench {
         }
     }
 
-    fn harness_options(&self) -> Result<HarnessOptions, CliError> {
+    /// What the configuration says about judging.
+    pub(crate) fn harness_options(&self) -> Result<HarnessOptions, CliError> {
         let harness = &self.config.harness;
         let pairs = |most: u32| (harness.minimum_pairs, most.max(harness.minimum_pairs));
         let defaults = HarnessOptions::default();
@@ -345,6 +382,11 @@ pub(crate) fn minimum_sandbox(config: &SearchConfig) -> Result<Level, CliError> 
 pub(crate) fn rules() -> Result<Arc<Rules>, CliError> {
     let Some(root) = kernsmith_isa_corpus::default_root() else { return Ok(Arc::new(Rules::none())) };
     Rules::open(&root).map(Arc::new).map_err(CliError::bad_input)
+}
+
+/// Where imported instruction sets are kept.
+pub(crate) fn isa_import_folder(global: &Global) -> Result<PathBuf, CliError> {
+    Ok(cache_folder(&config(global, &[])?.config).join("isa"))
 }
 
 /// `paths.cache`, or the user's cache folder, or a folder below the working directory.

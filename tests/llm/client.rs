@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kernsmith_core::CallClass;
-use kernsmith_llm::{Api, ApiKey, Ask, Called, Client, Endpoint, Speaker};
+use kernsmith_llm::{Api, ApiKey, Ask, Called, Client, Endpoint, OnRequest, Turn};
 
 use super::model;
 use super::server::{Act, KEY, Server};
@@ -18,6 +18,8 @@ fn endpoint(server: &Server, deadline: Duration) -> Endpoint {
         deadline,
         idle: Duration::from_millis(300),
         concurrency: 2,
+        pauses: (Duration::from_millis(250), Duration::from_secs(30)),
+        authorities: Vec::new(),
     }
 }
 
@@ -27,9 +29,10 @@ fn ask() -> Ask {
         temperature: -1.0,
         effort: "default".to_owned(),
         system: "Be brief.".to_owned(),
-        turns: vec![(Speaker::User, "What is 6 times 7?".to_owned())],
+        turns: vec![Turn::User("What is 6 times 7?".to_owned())],
         schema: None,
         reply_tokens: 64,
+        evidence: OnRequest::No,
     }
 }
 

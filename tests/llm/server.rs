@@ -18,6 +18,8 @@ pub(crate) const KEY: &str = "sk-test-5e0c7a1fdeadbeef42";
 pub(crate) enum Act {
     /// The model says this.
     Say(String),
+    /// The model calls tools: name and arguments as JSON text.
+    Call(Vec<(&'static str, String)>),
     /// The model will not.
     Refuse,
     /// The model says this, cut off at the token limit.
@@ -53,6 +55,8 @@ struct Ledger {
     seen: Vec<Seen>,
     prompt_tokens: u64,
     completion_tokens: u64,
+    /// Connections and requests that a dead server let fall.
+    knocks: u64,
 }
 
 /// The server; it stops when it is dropped.
@@ -81,6 +85,7 @@ impl Server {
                 // A dead server drops whoever knocks.
                 let Ok(stream) = stream else { continue };
                 if dead.load(Ordering::SeqCst) {
+                    ledger.lock().unwrap_or_else(PoisonError::into_inner).knocks += 1;
                     continue;
                 }
                 let (ledger, script, dead) = (ledger.clone(), script.clone(), dead.clone());
@@ -96,6 +101,10 @@ impl Server {
         Self::start(move |_, seen| acts.pop_front().unwrap_or_else(|| rest(seen)))
     }
 
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/v1", self.port)
     }
@@ -109,6 +118,11 @@ impl Server {
     pub(crate) fn tokens(&self) -> (u64, u64) {
         let ledger = self.lock();
         (ledger.prompt_tokens, ledger.completion_tokens)
+    }
+
+    /// What a dead server let fall.
+    pub(crate) fn knocks(&self) -> u64 {
+        self.lock().knocks
     }
 
     /// Kills or revives it.
@@ -134,6 +148,7 @@ fn serve(stream: TcpStream, ledger: &Mutex<Ledger>, script: &Mutex<Script>, dead
     let mut stream = stream;
     while let Some(seen) = read_request(&mut reader) {
         if dead.load(Ordering::SeqCst) {
+            ledger.lock().unwrap_or_else(PoisonError::into_inner).knocks += 1;
             return;
         }
         let act = {
@@ -161,6 +176,7 @@ fn perform(stream: &mut TcpStream, seen: &Seen, act: Act, ledger: &Mutex<Ledger>
     let error = |message: &str| json!({"error": {"message": message, "type": "test"}}).to_string();
     match act {
         Act::Say(text) => answer(stream, seen, &text, "stop", ledger),
+        Act::Call(calls) => call_tools(stream, seen, &calls, ledger),
         Act::Truncate(text) => answer(stream, seen, &text, "length", ledger),
         Act::Empty => answer(stream, seen, "", "stop", ledger),
         Act::Refuse => answer(stream, seen, "\u{0}refuse", "stop", ledger),
@@ -223,6 +239,48 @@ fn answer(stream: &mut TcpStream, seen: &Seen, text: &str, finish: &str, ledger:
         charge(ledger, prompt, completion, u64::wrapping_sub);
     }
     sent
+}
+
+/// Tool calls, in the shape of the interface and of the stream that was asked for.
+fn call_tools(
+    stream: &mut TcpStream,
+    seen: &Seen,
+    calls: &[(&'static str, String)],
+    ledger: &Mutex<Ledger>,
+) -> bool {
+    let (prompt, completion) =
+        (count(&seen.text), calls.iter().map(|(_, said)| count(said)).sum::<u64>().max(1));
+    charge(ledger, prompt, completion, u64::wrapping_add);
+    let usage = json!({"prompt_tokens": prompt, "completion_tokens": completion});
+    let numbered = || calls.iter().enumerate();
+    if seen.path.ends_with("/responses") {
+        let item = |(number, (name, arguments)): (usize, &(&str, String))| json!({"type": "function_call", "call_id": format!("c{number}"), "name": name, "arguments": arguments});
+        let body = json!({
+            "status": "completed", "output": numbered().map(item).collect::<Vec<_>>(),
+            "usage": {"input_tokens": prompt, "output_tokens": completion},
+        });
+        if seen.body["stream"] == true {
+            let event = json!({"type": "response.completed", "response": body});
+            return respond(stream, 200, "text/event-stream", "", &format!("data: {event}\n\n"));
+        }
+        return respond(stream, 200, "application/json", "", &body.to_string());
+    }
+    let call = |(number, (name, arguments)): (usize, &(&str, String))| {
+        json!({"index": number, "id": format!("c{number}"), "type": "function",
+               "function": {"name": name, "arguments": arguments}})
+    };
+    let calls: Vec<Value> = numbered().map(call).collect();
+    if seen.body["stream"] == true {
+        let events = [
+            json!({"choices": [{"delta": {"tool_calls": calls}}]}),
+            json!({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}),
+            json!({"choices": [], "usage": usage}),
+        ];
+        let said: Vec<String> = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+        return respond(stream, 200, "text/event-stream", "", &(said.concat() + "data: [DONE]\n\n"));
+    }
+    let choice = json!({"message": {"content": null, "tool_calls": calls}, "finish_reason": "tool_calls"});
+    respond(stream, 200, "application/json", "", &json!({"choices": [choice], "usage": usage}).to_string())
 }
 
 fn charge(ledger: &Mutex<Ledger>, prompt: u64, completion: u64, how: fn(u64, u64) -> u64) {

@@ -40,6 +40,9 @@ pub enum BenchError {
     /// The contract cannot be made or read.
     #[error(transparent)]
     Contract(#[from] kernsmith_op_contract::ContractError),
+    /// The proposer cannot be made.
+    #[error(transparent)]
+    Llm(#[from] kernsmith_llm::LlmError),
     /// The configuration cannot be made.
     #[error(transparent)]
     Config(#[from] kernsmith_search_config::ConfigError),

@@ -3,6 +3,7 @@
 //! Every measurement is a pure function of its seeds, so that a table can be made again anywhere. `docs/bench.md` says how
 //! each number is defined.
 
+mod ablation;
 mod engine;
 mod error;
 mod landscape;
@@ -12,6 +13,7 @@ mod synthetic;
 mod t4;
 mod threads;
 
+pub use ablation::{AblationOptions, AblationReport, AblationRow, Arm, measure_ablation};
 pub use engine::{EngineOptions, EngineReport, measure_engine};
 pub use error::BenchError;
 pub use landscape::{ScoreQuality, Terrain};

@@ -25,6 +25,45 @@ const PROMISING: f64 = 1.1;
 /// New nodes in one script, as the tree's rules have it.
 const MAX_INSERTS: usize = 3;
 
+/// How good a proposer has become at each site.
+#[derive(Debug)]
+pub(crate) struct Craft {
+    /// The best true value that was reached at each site.
+    levels: Vec<Option<f64>>,
+}
+
+impl Craft {
+    pub(crate) fn new(landscape: &Landscape) -> Self {
+        Self { levels: vec![None; landscape.sites.len()] }
+    }
+
+    /// What a candidate is truly worth; `None` where it fails. Work on a site starts from what was reached above it, and then
+    /// goes on from its own best; half of what passes is a step back.
+    pub(crate) fn draw(&mut self, landscape: &Landscape, at: usize, random: &mut ChaCha12Rng) -> Option<f64> {
+        let site = &landscape.sites[at];
+        // The first pass is the hard one: what compiles once is easier to change.
+        let failure = if self.levels[at].is_some() { 0.6 * site.failure } else { site.failure };
+        if random.random_bool(failure) {
+            return None;
+        }
+        let step = random.random_range(0.0..2.0 * site.learning);
+        let value = match self.levels[at] {
+            Some(level) if random.random_bool(0.5) => level + (site.ceiling - level) * step,
+            Some(level) => level - 0.3 * random.random::<f64>(),
+            None => {
+                let first = site.ceiling - site.gap;
+                let above = site.parent.and_then(|parent| {
+                    Some(self.levels[parent]? + site.ceiling - landscape.sites[parent].ceiling)
+                });
+                above.map_or(first, |above| above.max(first)) - site.setback
+            }
+        };
+        let value = value.min(site.ceiling);
+        self.levels[at] = Some(self.levels[at].map_or(value, |level| level.max(value)));
+        Some(value)
+    }
+}
+
 /// A search under way.
 #[derive(Debug)]
 pub(crate) struct Simulation<'a> {
@@ -35,8 +74,7 @@ pub(crate) struct Simulation<'a> {
     sites: Vec<usize>,
     /// Node of each site that the tree knows of.
     nodes: Vec<Option<NodeId>>,
-    /// The best true value that was reached at each site.
-    levels: Vec<Option<f64>>,
+    craft: Craft,
     /// True values of proposals, by entry.
     truth: BTreeMap<Seq, f64>,
     seed: u64,
@@ -52,7 +90,7 @@ impl<'a> Simulation<'a> {
             entries: Vec::new(),
             sites: vec![usize::MAX],
             nodes: vec![None; landscape.sites.len()],
-            levels: vec![None; landscape.sites.len()],
+            craft: Craft::new(landscape),
             truth: BTreeMap::new(),
             seed,
         }
@@ -155,7 +193,7 @@ impl<'a> Simulation<'a> {
         let mut random = ChaCha12Rng::seed_from_u64(self.seed);
         random.set_stream(ordinal | 1 << 40);
         let at = self.sites[node.0 as usize];
-        let value = self.draw(at, &mut random);
+        let value = self.craft.draw(self.landscape, at, &mut random);
         let seq = self.push(Event::Proposed(Box::new(proposed(node, ordinal))));
         let Some(value) = value else {
             self.judge(seq, Lane::Screen, Err(FailureClass::CompileError));
@@ -170,32 +208,6 @@ impl<'a> Simulation<'a> {
             let verified = (value + noise / VERIFY_PRECISION * normal(&mut random)).exp();
             self.judge(seq, Lane::Verify, Ok(verified));
         }
-    }
-
-    /// What a candidate is truly worth; `None` where it fails. Work on a site starts from what was reached above it, and then
-    /// goes on from its own best; half of what passes is a step back.
-    fn draw(&mut self, at: usize, random: &mut ChaCha12Rng) -> Option<f64> {
-        let site = &self.landscape.sites[at];
-        // The first pass is the hard one: what compiles once is easier to change.
-        let failure = if self.levels[at].is_some() { 0.6 * site.failure } else { site.failure };
-        if random.random_bool(failure) {
-            return None;
-        }
-        let step = random.random_range(0.0..2.0 * site.learning);
-        let value = match self.levels[at] {
-            Some(level) if random.random_bool(0.5) => level + (site.ceiling - level) * step,
-            Some(level) => level - 0.3 * random.random::<f64>(),
-            None => {
-                let first = site.ceiling - site.gap;
-                let above = site.parent.and_then(|parent| {
-                    Some(self.levels[parent]? + site.ceiling - self.landscape.sites[parent].ceiling)
-                });
-                above.map_or(first, |above| above.max(first)) - site.setback
-            }
-        };
-        let value = value.min(site.ceiling);
-        self.levels[at] = Some(self.levels[at].map_or(value, |level| level.max(value)));
-        Some(value)
     }
 
     fn judge(&mut self, proposal: Seq, lane: Lane, result: Result<f64, FailureClass>) {
@@ -224,7 +236,7 @@ fn proposed(node: NodeId, ordinal: u64) -> Proposed {
     }
 }
 
-fn evidence(lane: Lane, result: Result<f64, FailureClass>) -> Evidence {
+pub(crate) fn evidence(lane: Lane, result: Result<f64, FailureClass>) -> Evidence {
     let failure = result.err().map(|class| Failure::new(Gate::Build, class, "simulated"));
     Evidence {
         schema_version: EVIDENCE_SCHEMA,
@@ -247,7 +259,7 @@ fn evidence(lane: Lane, result: Result<f64, FailureClass>) -> Evidence {
     }
 }
 
-fn performance(ratio: f64) -> Performance {
+pub(crate) fn performance(ratio: f64) -> Performance {
     Performance {
         median_us: 100.0 / ratio,
         baseline_us: 100.0,

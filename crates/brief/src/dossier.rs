@@ -1,13 +1,15 @@
 //! What a proposer that reads wants to know and the tree does not keep: a fold of the log beside the tree.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use kernsmith_core::brief::{Attempt, AttemptDetails, Details};
-use kernsmith_core::{Brief, Digest, Entry, Event, Lane, Seq};
+use kernsmith_core::{Brief, Digest, Entry, Event, Lane, Seq, Target};
 use kernsmith_op_contract::Contract;
 use kernsmith_planner::{Status, Tree};
 
 use crate::feedback::feedback;
+use crate::knowledge::{Knowledge, Subject};
 use crate::known::Known;
 use crate::task::task;
 
@@ -19,11 +21,15 @@ const SHOWN_FAILURES: usize = 3;
 const SHOWN_BESTS: usize = 3;
 /// Closed strategies that are named.
 const SHOWN_CLOSED: usize = 40;
+/// What whoever plans should know of a machine, as one would ask the ISA corpus.
+const PLANNER_WORDS: &str =
+    "vector width registers caches memory bandwidth streaming stores prefetch threads";
 
 /// Where each attempt's last word stands in the log: a few bytes an attempt, texts are read again when they are shown.
 #[derive(Debug, Clone, Default)]
 pub struct Dossier {
     words: HashMap<Seq, LastWord>,
+    knowledge: Arc<Knowledge>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +55,11 @@ impl std::fmt::Debug for Sources<'_> {
 }
 
 impl Dossier {
+    /// Shows what skills and the ISA corpus say too.
+    pub fn know(&mut self, knowledge: Arc<Knowledge>) {
+        self.knowledge = knowledge;
+    }
+
     /// Takes one durable entry. The deepest lane has the last word; a rejection always does.
     pub fn apply(&mut self, entry: &Entry) {
         let (proposal, lane) = match &entry.event {
@@ -76,7 +87,13 @@ impl Dossier {
         let elites = brief.elites.iter().take(SHOWN_ELITES);
         let failures = brief.failures.iter().take(SHOWN_FAILURES);
         let named = brief.champion.iter().chain(elites).chain(failures).map(|attempt| attempt.proposal);
-        self.details(named, tree, contract, sources)
+        let strategy = &brief.strategy;
+        let mut words = strategy.path.join(" ");
+        for more in [&strategy.expected_instructions.join(" "), &strategy.rationale] {
+            words.push(' ');
+            words.push_str(more);
+        }
+        self.details(named, tree, contract, &words, sources)
     }
 
     /// The texts of a plan request.
@@ -85,7 +102,10 @@ impl Dossier {
         let ratio = |attempt: &Attempt| attempt.ratio.unwrap_or(0.0);
         best.sort_by(|a, b| ratio(b).total_cmp(&ratio(a)).then(a.proposal.cmp(&b.proposal)));
         best.dedup_by_key(|attempt| attempt.proposal);
-        self.details(best.iter().take(SHOWN_BESTS).map(|attempt| attempt.proposal), tree, contract, sources)
+        let named = best.iter().take(SHOWN_BESTS).map(|attempt| attempt.proposal);
+        let expected = contract.expected_instructions.values().flatten();
+        let words: Vec<&str> = expected.map(String::as_str).chain([PLANNER_WORDS]).collect();
+        self.details(named, tree, contract, &words.join(" "), sources)
     }
 
     fn details(
@@ -93,8 +113,10 @@ impl Dossier {
         named: impl Iterator<Item = Seq>,
         tree: &Tree,
         contract: &Contract,
+        words: &str,
         sources: Sources<'_>,
     ) -> Details {
+        let target = tree.opened().map_or_else(Target::host, |opened| opened.target.clone());
         let known = Known::new(contract);
         let attempts = named.filter_map(|seq| Some((seq, self.show(seq, &known, sources)?)));
         let closed = tree
@@ -107,7 +129,7 @@ impl Dossier {
         Details {
             task: task(tree, contract, sources.kept),
             attempts: attempts.collect(),
-            packets: Vec::new(),
+            packets: self.knowledge.packets(&Subject { contract, target: &target, words }),
             closed: closed.take(SHOWN_CLOSED).collect(),
         }
     }

@@ -3,10 +3,14 @@
 //! A brief holds what a proposer may know: the strategy with everything that it inherits, what passed and what failed
 //! near it, the champion, and which genomes were tried. It never holds held-out shapes, seeds of inputs or oracle values:
 //! of the contract only its name enters, of timings only those of bench shapes, and a failure on a held-out shape is told
-//! without the shape. For proposers that read, a [`Dossier`] adds texts, and [`prompt()`] writes the words of a question.
+//! without the shape. For proposers that read, a [`Dossier`] adds texts, [`Knowledge`]
+//! what skills and the ISA corpus say, and [`prompt()`] writes the words of a question. A [`Desk`] answers requests for more
+//! evidence by name.
 
+mod desk;
 mod dossier;
 mod feedback;
+mod knowledge;
 mod known;
 mod prompt;
 mod task;
@@ -16,7 +20,9 @@ use kernsmith_core::{Brief, Genome, NodeId, Prediction, Target};
 use kernsmith_op_contract::Contract;
 use kernsmith_planner::{Attempted, Calibration, Tree};
 
+pub use desk::{Desk, DeskParts};
 pub use dossier::{Dossier, Sources};
+pub use knowledge::Knowledge;
 use known::Known;
 pub use prompt::prompt;
 

@@ -44,6 +44,18 @@ const PLAN_PARTS: [Part; 11] = [
     ("Notes of the contract", 1),
 ];
 
+const ATTACK_PARTS: [Part; 9] = [
+    ("Operation", 0),
+    ("Timed shapes", 0),
+    ("Machine", 0),
+    ("Kind of attack", 0),
+    ("The harness", 0),
+    ("The frozen baseline", 0),
+    ("Attempts", 3),
+    ("Failures", 2),
+    ("Notes of the contract", 1),
+];
+
 const REVIEW_PARTS: [Part; 4] = [("Operation", 0), ("Machine", 0), ("Strategy", 0), ("Candidate", 0)];
 
 /// The prompt for a question, cut to about `budget` tokens: parts that matter least lose their last items first, in a fixed
@@ -52,6 +64,9 @@ pub fn prompt(question: &Question<'_>, budget: u64) -> Prompt {
     let (template, parts, context): (_, &[Part], _) = match question {
         Question::Code { brief, kind, base, other } => {
             ("code", &CODE_PARTS, code_context(brief, *kind, *base, *other))
+        }
+        Question::Attack { brief } => {
+            ("attack", &ATTACK_PARTS, code_context(brief, CodeKind::Fresh, None, None))
         }
         Question::Plan(request) => ("plan", &PLAN_PARTS, plan_context(request)),
         Question::Review { brief, diff, plan, rationale } => {
@@ -108,6 +123,7 @@ fn templates() -> &'static Tera {
             ("code", include_str!("../templates/code.tera")),
             ("plan", include_str!("../templates/plan.tera")),
             ("review", include_str!("../templates/review.tera")),
+            ("attack", include_str!("../templates/attack.tera")),
         ]);
         debug_assert!(added.is_ok(), "{added:?}");
         tera
@@ -252,7 +268,7 @@ mod tests {
         let plan = kernsmith_core::Plan::default();
         let review = Question::Review { brief: &brief, diff: "- a\n+ b", plan: &plan, rationale: "faster" };
         let request = request("notes", 3);
-        let mut questions = vec![Question::Plan(&request), review];
+        let mut questions = vec![Question::Plan(&request), review, Question::Attack { brief: &brief }];
         questions.extend(CodeKind::ALL.map(|kind| Question::Code {
             brief: &brief,
             kind,

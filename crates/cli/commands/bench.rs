@@ -1,6 +1,7 @@
 //! `kernsmith bench`: how good the search itself is. Nothing here needs a compiler or a device.
 
 mod engine;
+mod llm;
 mod planner;
 
 use clap::Subcommand;
@@ -15,12 +16,14 @@ pub(crate) enum Verb {
     Planner(planner::Args),
     /// How fast the loop itself is: null proposer and null evaluator through the real engine and log.
     Engine(engine::Args),
+    /// What the planner role is worth: a scripted model with and without it, on cassettes.
+    Llm(llm::Args),
 }
 
 impl Verb {
     /// Whether the answer is a table, which csv can hold.
     pub(crate) const fn answers_with_a_table(&self) -> bool {
-        matches!(self, Self::Planner(_))
+        matches!(self, Self::Planner(_) | Self::Llm(_))
     }
 }
 
@@ -29,5 +32,6 @@ pub(crate) fn run(global: &Global, verb: &Verb) -> Answer {
     match verb {
         Verb::Planner(args) => planner::run(global, args),
         Verb::Engine(args) => engine::run(global, args),
+        Verb::Llm(args) => llm::run(global, args),
     }
 }

@@ -76,13 +76,8 @@ fn corpus() -> Result<Corpus, CliError> {
     Corpus::open_default().map_err(CliError::bad_input)
 }
 
-/// Where imported instruction sets are kept.
-fn import_folder(global: &Global) -> Result<PathBuf, CliError> {
-    Ok(session::cache_folder(&session::config(global, &[])?.config).join("isa"))
-}
-
 fn imported(global: &Global) -> Result<Vec<Imported>, CliError> {
-    imported_in(&import_folder(global)?).map_err(CliError::bad_input)
+    imported_in(&session::isa_import_folder(global)?).map_err(CliError::bad_input)
 }
 
 fn topics(global: &Global, target: Option<&Target>) -> Answer {
@@ -269,7 +264,8 @@ fn check(global: &Global, folder: Option<PathBuf>, write: bool) -> Answer {
 }
 
 fn import(global: &Global, file: &Path, target: Option<&Target>) -> Answer {
-    let (imported, kept) = import_xml(file, &import_folder(global)?, target).map_err(CliError::bad_input)?;
+    let (imported, kept) =
+        import_xml(file, &session::isa_import_folder(global)?, target).map_err(CliError::bad_input)?;
     let count = imported.instructions.len();
     if global.format == Format::Human {
         data(&format!("{count} instructions of {} for {}", imported.architecture, imported.target));

@@ -33,7 +33,8 @@ pub(crate) fn run(global: &Global, verb: Verb) -> Answer {
     let Some(model) = config.models.first().cloned() else {
         return Err(CliError::usage("no model is named; give `--model NAME` or set `llm.models`"));
     };
-    let endpoint = kernsmith_llm::endpoint(&config, proposer::key(&config)?);
+    let endpoint =
+        kernsmith_llm::endpoint(&config, proposer::key(&config)?).map_err(proposer::bad_setting)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::internal)?;
     let found = runtime.block_on(kernsmith_llm::check(&endpoint, &model)).map_err(proposer::bad_setting)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use kernsmith_brief::{DeskParts, Knowledge};
 use kernsmith_core::event::{BaselineFrozen, LOG_FORMAT, Opened};
 use kernsmith_core::{Plan, Record, RunId};
 use kernsmith_engine::{Engine, FrozenBaseline, Limit, Outcome, Parts, Past, StopSignal};
@@ -60,7 +61,7 @@ pub(crate) fn run(global: &Global, bench: Bench, contract: Arc<Contract>, start:
 }
 
 /// A contract that anything passes is not worth a search.
-fn refuse_weak(contract: &Contract) -> Result<(), CliError> {
+pub(crate) fn refuse_weak(contract: &Contract) -> Result<(), CliError> {
     let errors: Vec<String> = contract
         .lint()
         .into_iter()
@@ -104,9 +105,11 @@ async fn begin(
     let harness = Arc::new(bench.harness(contract.clone(), baseline, None)?);
     let mut opened = opened(bench, &contract, &harness, &run_id, seed);
     let memory = memory::gather(&bench.config.search.memory, log_root, &mut opened, &mut writer)?;
+    let knowledge = bench.knowledge(global)?;
+    let reader = reader.map(|reader| reader.at_desk(desk(bench, &contract, &directory, &knowledge)));
     let proposer = AnyProposer::new(reader, bench, &contract, memory.as_ref(), &opened);
     let parts = (proposer, harness.clone(), writer);
-    let mut engine = engine(global, bench, contract, parts, seed, stop).since(began);
+    let mut engine = engine(global, bench, contract, parts, seed, stop).knowing(knowledge).since(began);
     engine.open(opened).await?;
     engine.freeze(measure_baseline(&harness).await?).await?;
     let outcome = engine.run().await?;
@@ -149,9 +152,12 @@ async fn go_on(
     // Stored medians serve the screen: they are measured again, because the machine may have changed.
     measure_baseline(&harness).await?;
     let memory = memory::recorded(opened, &writer)?;
+    let knowledge = bench.knowledge(global)?;
+    let reader = reader.map(|reader| reader.at_desk(desk(&bench, &contract, directory, &knowledge)));
     let proposer = AnyProposer::new(reader, &bench, &contract, memory.as_ref(), opened);
-    let mut engine =
-        engine(global, &bench, contract, (proposer, harness, writer), opened.seed, stop).since(began);
+    let mut engine = engine(global, &bench, contract, (proposer, harness, writer), opened.seed, stop)
+        .knowing(knowledge)
+        .since(began);
     if engine.reads() {
         for entry in RunReader::open(directory).and_then(|reader| reader.entries()).map_err(CliError::log)? {
             engine.recall(&entry.map_err(CliError::log)?);
@@ -183,7 +189,23 @@ fn engine(
     Engine::new(Parts { contract, target, proposer, evaluator, recorder, observer, config, seed, stop })
 }
 
-async fn measure_baseline(harness: &Arc<Harness>) -> Result<FrozenBaseline, CliError> {
+/// Where a model may ask for evidence out of this run.
+pub(crate) fn desk(
+    bench: &Bench,
+    contract: &Arc<Contract>,
+    directory: &Path,
+    knowledge: &Arc<Knowledge>,
+) -> DeskParts {
+    DeskParts {
+        contract: contract.clone(),
+        target: bench.target.clone(),
+        run: directory.to_owned(),
+        knowledge: knowledge.clone(),
+        toolchain: bench.toolchain.clone(),
+    }
+}
+
+pub(crate) async fn measure_baseline(harness: &Arc<Harness>) -> Result<FrozenBaseline, CliError> {
     let harness = harness.clone();
     let frozen = tokio::task::spawn_blocking(move || harness.freeze_baseline());
     let (name, source, plan, performance) =
@@ -191,7 +213,13 @@ async fn measure_baseline(harness: &Arc<Harness>) -> Result<FrozenBaseline, CliE
     Ok(FrozenBaseline { name, source, plan, performance })
 }
 
-fn opened(bench: &Bench, contract: &Contract, harness: &Harness, run_id: &RunId, seed: u64) -> Opened {
+pub(crate) fn opened(
+    bench: &Bench,
+    contract: &Contract,
+    harness: &Harness,
+    run_id: &RunId,
+    seed: u64,
+) -> Opened {
     let compiler = bench.toolchain.compiler();
     let environment = BTreeMap::from([
         ("device".to_owned(), bench.host.model.clone()),
@@ -235,7 +263,7 @@ fn program() -> String {
 }
 
 /// Date, time and contract, made unique by a few digits of the clock.
-fn new_run_id(contract: &str) -> Result<RunId, CliError> {
+pub(crate) fn new_run_id(contract: &str) -> Result<RunId, CliError> {
     let now = jiff::Timestamp::now();
     let name: String =
         contract.to_lowercase().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
@@ -244,14 +272,14 @@ fn new_run_id(contract: &str) -> Result<RunId, CliError> {
 }
 
 /// A seed that differs from run to run; it is recorded, so that the run can be repeated.
-fn fresh_seed() -> u64 {
+pub(crate) fn fresh_seed() -> u64 {
     let now = jiff::Timestamp::now().as_nanosecond();
     let digest = kernsmith_core::Digest::of(format!("{now}-{}", std::process::id()).as_bytes());
     u64::from_le_bytes(std::array::from_fn(|index| digest.bytes()[index]))
 }
 
 /// Once: finish the current candidate, confirm the best one and seal. Twice: go at once.
-async fn watch_signals(stop: StopSignal) {
+pub(crate) async fn watch_signals(stop: StopSignal) {
     for turn in 0.. {
         if wait_for_signal().await.is_err() {
             return;

@@ -1,6 +1,7 @@
 //! Which proposer a configuration names; the search itself does not care.
 
 use kernsmith_autotune::{Autotune, AutotuneError, AutotuneOptions, OptimizerOptions};
+use kernsmith_brief::{Desk, DeskParts};
 use kernsmith_core::event::Opened;
 use kernsmith_core::port::{Answer, Halt, Note, PlanRequest};
 use kernsmith_core::{Brief, Digest, Edit, Entry, Proposal, Propose};
@@ -54,6 +55,19 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// The same reader; a model may ask for evidence out of the run that it works on.
+    pub(crate) fn at_desk(self, parts: DeskParts) -> Self {
+        match self {
+            Self::Llm(llm) => {
+                let desk = Desk::new(parts);
+                Self::Llm(Box::new(llm.inspecting(Box::new(move |request| desk.answer(request)))))
+            }
+            Self::Exec(exec) => Self::Exec(exec),
+        }
+    }
+}
+
 impl AnyProposer {
     /// The reader, if there is one, and the autotuner where it is asked for, with what earlier searches taught it.
     pub(crate) fn new(
@@ -96,7 +110,7 @@ pub(crate) fn bad_setting(error: LlmError) -> CliError {
     CliError::bad_input_message(error.to_string())
 }
 
-fn llm(bench: &Bench, axes: Vec<String>) -> Result<Llm, CliError> {
+pub(crate) fn llm(bench: &Bench, axes: Vec<String>) -> Result<Llm, CliError> {
     let config = &bench.config.llm;
     Llm::new(config, key(config)?, axes, Box::new(kernsmith_brief::prompt)).map_err(bad_setting)
 }

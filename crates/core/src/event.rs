@@ -261,7 +261,10 @@ impl Event {
         match self {
             Self::Proposed(proposed) => vec![proposed.source],
             Self::BaselineFrozen(frozen) => vec![frozen.source],
-            Self::ModelCalled(call) => std::iter::once(call.request).chain(call.reply).collect(),
+            Self::ModelCalled(call) => {
+                let shown = call.inspected.iter().map(|inspected| inspected.shown);
+                std::iter::once(call.request).chain(call.reply).chain(shown).collect()
+            }
             Self::Opened(opened) => opened.memory.iter().map(|memory| memory.digest).collect(),
             _ => Vec::new(),
         }

@@ -17,6 +17,7 @@ pub mod expr;
 pub mod failure;
 pub mod id;
 pub mod launch;
+pub mod inspect;
 pub mod model;
 pub mod plan;
 pub mod port;

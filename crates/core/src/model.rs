@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::id::NodeId;
+use crate::inspect::Inspection;
 
 /// One logical call of a model, all its tries together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,20 @@ pub struct ModelCall {
     pub cost_usd: f64,
     /// Time from the first try to the last, pauses included.
     pub wall_ms: f64,
+    /// Evidence that this call brought along, because the model had asked for it before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inspected: Vec<Inspected>,
+}
+
+/// Evidence that a model asked for, and where the log keeps what it was shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Inspected {
+    /// What was asked.
+    pub request: Inspection,
+    /// Blob with what was shown: evidence, or why there is none.
+    pub shown: Digest,
+    /// Its length.
+    pub bytes: u64,
 }
 
 /// One part of a prompt.
@@ -171,6 +186,8 @@ call_classes! {
     BadEdits = "bad_edits",
     /// The base source, unchanged.
     CopiesBase = "copies_base",
+    /// The model asks for evidence before it answers.
+    Inspects = "inspects",
     /// The search ended before the answer came.
     Abandoned = "abandoned",
 }

@@ -28,6 +28,11 @@ pub enum Question<'a> {
         /// With this one beside it, for contrast or crossover.
         other: Option<Seq>,
     },
+    /// One candidate that the harness should refuse and may not.
+    Attack {
+        /// For this way of cheating.
+        brief: &'a Brief,
+    },
     /// A judgement of a candidate before it is built.
     Review {
         /// For this strategy.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use kernsmith_brief::{Dossier, Sources};
+use kernsmith_brief::{Dossier, Knowledge, Sources};
 use kernsmith_core::port::{Answer, Evaluate, Halt, PlanOccasion, PlanRequest, Propose, Record};
 use kernsmith_core::{Digest, Edit, Entry, Event, NodeId, Seq, Target};
 use kernsmith_op_contract::Contract;
@@ -158,6 +158,13 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
                 self.observer.busy(&why);
                 limit
             })
+    }
+
+    /// Puts what skills and the ISA corpus say into the briefs of a proposer that reads.
+    #[must_use]
+    pub fn knowing(mut self, knowledge: Arc<Knowledge>) -> Self {
+        self.dossier.know(knowledge);
+        self
     }
 
     /// Counts the wall time from `began` on: measuring the baseline is part of the search.

@@ -9,6 +9,7 @@ mod fold;
 mod follow;
 mod question;
 mod row;
+mod run;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior};
 
 pub use question::{Cell, RowObject, Table};
+pub use run::RunIndex;
 
 use crate::{LogError, catalog};
 

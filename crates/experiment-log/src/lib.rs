@@ -8,6 +8,7 @@
 //! over the runs of one log folder.
 
 mod ahead;
+mod bug;
 mod bundle;
 mod catalog;
 mod error;
@@ -24,11 +25,12 @@ mod staging;
 mod verify;
 mod writer;
 
+pub use bug::{BUGS_FOLDER, HarnessBug, file_bug};
 pub use bundle::{BUNDLE_FORMAT, PROVENANCE_FILE, Provenance, import, importable, write_bundle};
 pub use catalog::{RunState, RunSummary, find, list, summarise};
 pub use error::LogError;
 pub use fork::{Forked, fork};
-pub use index::{Cell, INDEX_FILE, Index, IndexUpdate, RowObject, Table, VIEWS};
+pub use index::{Cell, INDEX_FILE, Index, IndexUpdate, RowObject, RunIndex, Table, VIEWS};
 pub use parquet::write_parquet;
 pub use reader::{Entries, RunReader};
 pub use seal::Seal;

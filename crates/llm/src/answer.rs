@@ -1,5 +1,6 @@
 //! What a model may answer, and how it is read: JSON by schema, JSON in a fence, code in a fence.
 
+use kernsmith_core::inspect::Inspection;
 use kernsmith_core::{CallClass, Edit, NewNode, NodeId, NodeKind, Plan, Prediction};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -263,6 +264,26 @@ pub(crate) fn read_review(reply: &str) -> Result<Review, Fault> {
     read_json(reply).map_err(|problem| (CallClass::Unreadable, problem))
 }
 
+#[derive(Debug, Deserialize)]
+struct RawRequests {
+    requests: Vec<Inspection>,
+}
+
+/// The evidence that an answer asks for instead of answering; `None` for an answer.
+pub(crate) fn read_requests(reply: &str) -> Option<Vec<Inspection>> {
+    // Whatever holds a program is an answer.
+    if fence(reply, &["cpp", "c++", "c", "cc", "patch", "diff"]).is_some() {
+        return None;
+    }
+    let mut requests = read_json::<RawRequests>(reply).ok()?.requests;
+    for (number, request) in requests.iter_mut().enumerate() {
+        if request.id.is_empty() {
+            request.id = format!("request_{number}");
+        }
+    }
+    (!requests.is_empty()).then_some(requests)
+}
+
 /// JSON as the whole answer, in a fence, or somewhere within words.
 fn read_json<T: serde::de::DeserializeOwned>(reply: &str) -> Result<T, String> {
     let whole = reply.trim();
@@ -329,6 +350,16 @@ mod tests {
         );
         assert_eq!(class(r#"{"source":"int x;","plan":"{\"launch\": 7}"}"#), CallClass::BadPlan);
         assert_eq!(class(r#"{"rationale":"nothing"}"#), CallClass::Unreadable);
+    }
+
+    #[test]
+    fn a_request_for_evidence_is_no_answer() {
+        let asked = "I want to see more.\n```json\n{\"requests\": [{\"tool\": \"source\", \"arguments\": {\"attempt\": 3}}]}\n```\n";
+        let requests = read_requests(asked).unwrap();
+        assert_eq!((requests[0].tool.as_str(), requests[0].whole("attempt")), ("source", Some(3)));
+        assert_eq!(read_requests(r#"{"source":"int x;","rationale":""}"#), None);
+        assert_eq!(read_requests(r#"{"edits":[]}"#), None);
+        assert_eq!(read_requests("no"), None);
     }
 
     #[test]

@@ -10,7 +10,10 @@ use async_openai::types::responses::{
     Role, TextResponseFormatConfiguration,
 };
 use kernsmith_core::Digest;
+use kernsmith_core::inspect::Look;
 use serde_json::Value;
+
+use crate::evidence;
 
 /// Which interface of a server is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,13 +24,27 @@ pub enum Api {
     Responses,
 }
 
-/// Who said something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speaker {
-    /// We.
-    User,
-    /// The model, earlier.
-    Model,
+/// One turn of a conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Turn {
+    /// We said this.
+    User(String),
+    /// The model said this, earlier.
+    Model(String),
+    /// The model asked for evidence, and we showed it.
+    Looked(Vec<Look>),
+}
+
+/// Whether evidence can be had before the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnRequest {
+    /// Never.
+    #[default]
+    No,
+    /// The model may ask for it.
+    Offered,
+    /// It was offered, and the budget for it is used up.
+    Spent,
 }
 
 /// One logical question.
@@ -42,11 +59,13 @@ pub struct Ask {
     /// The system message.
     pub system: String,
     /// The conversation so far, ending with the question.
-    pub turns: Vec<(Speaker, String)>,
+    pub turns: Vec<Turn>,
     /// Name and JSON schema of the answer.
     pub schema: Option<(&'static str, Value)>,
     /// Longest answer, reasoning included.
     pub reply_tokens: u32,
+    /// Whether the model may ask for evidence.
+    pub evidence: OnRequest,
 }
 
 /// What a server has been found not to understand; such fields are left out from then on.
@@ -65,6 +84,8 @@ pub struct Dialect {
     pub no_effort: bool,
     /// No streams.
     pub no_stream: bool,
+    /// No tool calls: evidence is asked for in fenced JSON.
+    pub no_tools: bool,
 }
 
 impl Dialect {
@@ -74,6 +95,7 @@ impl Dialect {
         let about = |words: &[&str]| words.iter().any(|word| complaint.contains(word));
         let features = [
             (&mut self.no_stream_options, about(&["stream_options", "include_usage"])),
+            (&mut self.no_tools, about(&["tool", "function call"])),
             (&mut self.no_schema, about(&["response_format", "json_schema", "text.format", "guided"])),
             (&mut self.old_limit, about(&["max_completion_tokens"])),
             (&mut self.no_temperature, about(&["temperature"])),
@@ -94,15 +116,22 @@ impl Ask {
     /// Equal digests are equal questions; what a dialect leaves out does not matter.
     pub fn key(&self) -> Digest {
         let mut parts = vec![self.model.clone(), self.system.clone()];
-        parts.extend(self.turns.iter().map(|(speaker, text)| format!("{speaker:?}:{text}")));
+        parts.extend(self.turns.iter().map(|turn| match turn {
+            Turn::User(text) => format!("User:{text}"),
+            Turn::Model(text) => format!("Model:{text}"),
+            Turn::Looked(looks) => format!("Looked:{}", evidence::words(looks)),
+        }));
         parts.push(self.schema.as_ref().map_or_else(String::new, |(name, _)| (*name).to_owned()));
         Digest::of_parts(parts.iter().map(String::as_bytes))
     }
 
     /// Estimated tokens of the prompt.
     pub(crate) fn tokens(&self) -> u64 {
-        let turns = self.turns.iter().map(|(_, text)| kernsmith_core::prompt::tokens(text)).sum::<u64>();
-        kernsmith_core::prompt::tokens(&self.system) + turns
+        let turns = self.turns.iter().map(|turn| match turn {
+            Turn::User(text) | Turn::Model(text) => kernsmith_core::prompt::tokens(text),
+            Turn::Looked(looks) => kernsmith_core::prompt::tokens(&evidence::words(looks)),
+        });
+        kernsmith_core::prompt::tokens(&self.system) + turns.sum::<u64>()
     }
 
     /// The request's body.
@@ -118,6 +147,15 @@ impl Ask {
         {
             fields.insert("max_tokens".to_owned(), limit);
         }
+        if self.evidence != OnRequest::No
+            && !dialect.no_tools
+            && let Some(fields) = body.as_object_mut()
+        {
+            fields.insert("tools".to_owned(), evidence::tools(api));
+            if self.evidence == OnRequest::Spent {
+                fields.insert("tool_choice".to_owned(), Value::from("none"));
+            }
+        }
         body
     }
 
@@ -130,16 +168,32 @@ impl Ask {
         if dialect.no_effort { None } else { serde_json::from_value(word).ok() }
     }
 
+    /// A schema would not let a model ask in fenced JSON, so there is none where that is the only way.
+    fn schema(&self, dialect: Dialect) -> Option<(&'static str, Value)> {
+        let asks_in_text = dialect.no_tools && self.evidence == OnRequest::Offered;
+        self.schema.clone().filter(|_| !dialect.no_schema && !asks_in_text)
+    }
+
     fn chat(&self, stream: bool, dialect: Dialect) -> CreateChatCompletionRequest {
         let system = ChatCompletionRequestSystemMessage::from(self.system.as_str());
         let mut messages = vec![ChatCompletionRequestMessage::from(system)];
-        for (speaker, text) in &self.turns {
-            messages.push(match speaker {
-                Speaker::User => ChatCompletionRequestUserMessage::from(text.as_str()).into(),
-                Speaker::Model => ChatCompletionRequestAssistantMessage::from(text.as_str()).into(),
-            });
+        for turn in &self.turns {
+            match turn {
+                Turn::User(text) => {
+                    messages.push(ChatCompletionRequestUserMessage::from(text.as_str()).into());
+                }
+                Turn::Model(text) => {
+                    messages.push(ChatCompletionRequestAssistantMessage::from(text.as_str()).into());
+                }
+                Turn::Looked(looks) if dialect.no_tools => {
+                    let (asked, shown) = evidence::plain(looks);
+                    messages.push(ChatCompletionRequestAssistantMessage::from(asked.as_str()).into());
+                    messages.push(ChatCompletionRequestUserMessage::from(shown.as_str()).into());
+                }
+                Turn::Looked(looks) => messages.extend(evidence::chat_messages(looks)),
+            }
         }
-        let schema = self.schema.clone().filter(|_| !dialect.no_schema);
+        let schema = self.schema(dialect);
         let options = (stream && !dialect.no_stream_options)
             .then_some(ChatCompletionStreamOptions { include_usage: Some(true), include_obfuscation: None });
         CreateChatCompletionRequest {
@@ -163,18 +217,24 @@ impl Ask {
     }
 
     fn responses(&self, stream: bool, dialect: Dialect) -> CreateResponse {
-        let message = |(speaker, text): &(Speaker, String)| {
-            InputItem::EasyMessage(EasyInputMessage {
-                role: if *speaker == Speaker::User { Role::User } else { Role::Assistant },
-                content: EasyInputContent::Text(text.clone()),
-                ..EasyInputMessage::default()
-            })
+        let message = |role: Role, text: &str| {
+            let content = EasyInputContent::Text(text.to_owned());
+            InputItem::EasyMessage(EasyInputMessage { role, content, ..EasyInputMessage::default() })
         };
-        let schema = self.schema.clone().filter(|_| !dialect.no_schema);
+        let items = |turn: &Turn| match turn {
+            Turn::User(text) => vec![message(Role::User, text)],
+            Turn::Model(text) => vec![message(Role::Assistant, text)],
+            Turn::Looked(looks) if dialect.no_tools => {
+                let (asked, shown) = evidence::plain(looks);
+                vec![message(Role::Assistant, &asked), message(Role::User, &shown)]
+            }
+            Turn::Looked(looks) => evidence::response_items(looks),
+        };
+        let schema = self.schema(dialect);
         CreateResponse {
             model: Some(self.model.clone()),
             instructions: Some(self.system.clone()),
-            input: InputParam::Items(self.turns.iter().map(message).collect()),
+            input: InputParam::Items(self.turns.iter().flat_map(items).collect()),
             temperature: self.temperature(dialect),
             reasoning: self
                 .effort(dialect)
@@ -198,6 +258,8 @@ impl Ask {
 
 #[cfg(test)]
 mod tests {
+    use kernsmith_core::inspect::Inspection;
+
     use super::*;
 
     fn ask() -> Ask {
@@ -206,10 +268,51 @@ mod tests {
             temperature: 0.5,
             effort: "low".to_owned(),
             system: "be brief".to_owned(),
-            turns: vec![(Speaker::User, "one".to_owned()), (Speaker::Model, "two".to_owned())],
+            turns: vec![Turn::User("one".to_owned()), Turn::Model("two".to_owned())],
             schema: Some(("answer", serde_json::json!({"type": "object"}))),
             reply_tokens: 100,
+            evidence: OnRequest::No,
         }
+    }
+
+    fn looked() -> Ask {
+        let arguments = serde_json::json!({"attempt": 7});
+        let request = Inspection { id: "c1".to_owned(), tool: "source".to_owned(), arguments };
+        let look = Look { request, text: "int x;".to_owned() };
+        let mut ask = Ask { evidence: OnRequest::Offered, ..ask() };
+        ask.turns.push(Turn::Looked(vec![look]));
+        ask
+    }
+
+    #[test]
+    fn evidence_goes_through_tool_calls_where_there_are_some() {
+        let chat = looked().body(Api::Chat, false, Dialect::default());
+        assert_eq!(chat["tools"].as_array().map(Vec::len), Some(5));
+        assert_eq!(chat["messages"][3]["tool_calls"][0]["function"]["name"], "source");
+        assert_eq!(chat["messages"][4]["role"], "tool");
+        assert_eq!(chat["messages"][4]["content"], "int x;");
+        let responses = looked().body(Api::Responses, false, Dialect::default());
+        assert_eq!(responses["input"][2]["type"], "function_call");
+        assert_eq!(responses["input"][3]["type"], "function_call_output");
+        assert_eq!(responses["tools"][0]["type"], "function");
+        let spent = Ask { evidence: OnRequest::Spent, ..looked() };
+        assert_eq!(spent.body(Api::Chat, false, Dialect::default())["tool_choice"], "none");
+        assert!(ask().body(Api::Chat, false, Dialect::default()).get("tools").is_none());
+        assert_ne!(looked().key(), ask().key());
+    }
+
+    #[test]
+    fn evidence_goes_through_text_where_there_are_no_tools() {
+        let mut dialect = Dialect::default();
+        assert!(dialect.give_up("\"auto\" tool choice requires --enable-auto-tool-choice"));
+        for api in [Api::Chat, Api::Responses] {
+            let body = looked().body(api, false, dialect);
+            assert!(body.get("tools").is_none() && body.get("response_format").is_none(), "{body}");
+            let text = body.to_string();
+            assert!(text.contains("requests") && text.contains("int x;"), "{text}");
+        }
+        let spent = Ask { evidence: OnRequest::Spent, ..looked() };
+        assert!(spent.body(Api::Chat, false, dialect).get("response_format").is_some());
     }
 
     #[test]

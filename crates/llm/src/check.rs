@@ -1,16 +1,20 @@
 //! Finds out what an endpoint can do, with a handful of small calls.
 
+use std::time::Duration;
+
 use kernsmith_core::CallClass;
 use kernsmith_core::model::Usage;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::ask::{Api, Ask, Speaker};
+use crate::ask::{Api, Ask, OnRequest, Turn};
 use crate::client::{Called, Client, Endpoint};
 use crate::error::LlmError;
 
 /// Tokens that an answer to a check may have; reasoning models need some before they say a word.
 const REPLY_TOKENS: u32 = 1024;
+/// Whoever checks wants to know soon.
+const MAX_DEADLINE: Duration = Duration::from_mins(1);
 
 /// What was found about one feature.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -40,7 +44,8 @@ pub async fn check(endpoint: &Endpoint, model: &str) -> Result<Vec<Checked>, Llm
     ] {
         let variants = [(false, false), (true, false), (false, true)];
         for (feature, (stream, schema)) in names.into_iter().zip(variants) {
-            let client = Client::new(Endpoint { api, stream, ..endpoint.clone() })?;
+            let deadline = endpoint.deadline.min(MAX_DEADLINE);
+            let client = Client::new(Endpoint { api, stream, deadline, ..endpoint.clone() })?;
             let called = client.call(&question(model, schema)).await;
             let hopeless = called.class.is_hopeless() || called.class == CallClass::Unreachable;
             found.push(judge(feature, schema, stream, &client, &called));
@@ -63,12 +68,10 @@ fn question(model: &str, schema: bool) -> Ask {
         temperature: -1.0,
         effort: "default".to_owned(),
         system: "Answer as asked, without any other words.".to_owned(),
-        turns: vec![(
-            Speaker::User,
-            "What is 6 times 7? Answer with the JSON object {\"answer\": N}.".to_owned(),
-        )],
+        turns: vec![Turn::User("What is 6 times 7? Answer with the JSON object {\"answer\": N}.".to_owned())],
         schema: schema.then_some(("answer", answer)),
         reply_tokens: REPLY_TOKENS,
+        evidence: OnRequest::No,
     }
 }
 

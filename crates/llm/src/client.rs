@@ -14,9 +14,6 @@ use crate::error::LlmError;
 use crate::key::ApiKey;
 use crate::reply::{Events, MAX_BODY_BYTES, Reply, refusal_class};
 
-/// The first pause after a failed try; it doubles up to [`MAX_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Tries that may bring an empty answer; a server that was never an outage does not get better by asking.
 const MAX_EMPTY: usize = 2;
 /// How long a connection may take to be made.
@@ -40,6 +37,10 @@ pub struct Endpoint {
     pub idle: Duration,
     /// Requests at the same time.
     pub concurrency: usize,
+    /// The first pause after a failed try, and the longest.
+    pub pauses: (Duration, Duration),
+    /// Certificates (PEM) that are trusted beside the system's.
+    pub authorities: Vec<u8>,
 }
 
 /// How a call went.
@@ -92,7 +93,10 @@ impl Client {
         check_address(&endpoint.base_url)?;
         // A second call finds the provider installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let authorities = reqwest::Certificate::from_pem_bundle(&endpoint.authorities)
+            .map_err(|error| LlmError::setting("llm.ca_file", causes(&error)))?;
         let http = reqwest::Client::builder()
+            .tls_certs_merge(authorities)
             .connect_timeout(CONNECT.min(endpoint.deadline))
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("kernsmith/", env!("CARGO_PKG_VERSION")))
@@ -157,7 +161,7 @@ impl Client {
         called.class = tried.class;
         called.detail.clone_from(&tried.detail);
         called.reply =
-            tried.reply.map(|reply| self.endpoint.key.scrub(&reply.text)).filter(|text| !text.is_empty());
+            tried.reply.map(|reply| self.endpoint.key.scrub(&reply.words())).filter(|text| !text.is_empty());
         called.tries.push(CallTry {
             class: tried.class,
             status: tried.status,
@@ -173,11 +177,13 @@ impl Client {
             }
             CallClass::Empty => {
                 let empty = called.tries.iter().filter(|tried| tried.class == CallClass::Empty).count();
-                (empty < MAX_EMPTY).then_some(FIRST_PAUSE)
+                (empty < MAX_EMPTY).then_some(self.endpoint.pauses.0)
             }
             CallClass::DeadlinePassed => None,
+            // A certificate that is not trusted will not be trusted later.
+            CallClass::Unreachable if tried.detail.contains("certificate") => None,
             class if class.is_outage() => {
-                Some(tried.retry_after.unwrap_or_else(|| back_off(called.tries.len())))
+                Some(tried.retry_after.unwrap_or_else(|| back_off(called.tries.len(), self.endpoint.pauses)))
             }
             _ => None,
         }
@@ -296,6 +302,20 @@ impl Client {
     }
 }
 
+impl Called {
+    /// An answer that a function gave; tokens are estimated on both sides.
+    pub(crate) fn scripted(ask: &Ask, text: String) -> Self {
+        let usage = Usage {
+            prompt_tokens: ask.tokens(),
+            completion_tokens: kernsmith_core::prompt::tokens(&text),
+            ..Usage::default()
+        };
+        let body = ask.body(Api::Chat, false, Dialect::default()).to_string().into_bytes();
+        let class = CallClass::Answered;
+        Self { class, detail: String::new(), reply: Some(text), body, tries: Vec::new(), usage, wall_ms: 0.0 }
+    }
+}
+
 impl Tried {
     fn failed(class: CallClass, detail: &str, began: bool) -> Self {
         Self {
@@ -356,11 +376,11 @@ fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
     (0.0..86_400.0).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
 
-/// 0.25 s, 0.5 s, … up to 30 s, spread a little so that parallel calls do not come back together.
-fn back_off(tries: usize) -> Duration {
-    let doubled = FIRST_PAUSE * 2_u32.saturating_pow((tries.saturating_sub(1)).min(10) as u32);
+/// Twice as long every time up to the longest, spread a little so that parallel calls do not come back together.
+fn back_off(tries: usize, (first, longest): (Duration, Duration)) -> Duration {
+    let doubled = first * 2_u32.saturating_pow((tries.saturating_sub(1)).min(10) as u32);
     let spread = 0.8 + 0.4 * f64::from((tries as u32 * 7919) % 97) / 97.0;
-    doubled.min(MAX_PAUSE).mul_f64(spread)
+    doubled.min(longest).mul_f64(spread)
 }
 
 /// An error with its causes, without the address, which may be long.
@@ -401,7 +421,8 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_stay_bounded() {
-        assert!(back_off(1) < back_off(3));
-        assert!(back_off(50) <= MAX_PAUSE.mul_f64(1.2));
+        let pauses = (Duration::from_millis(250), Duration::from_secs(30));
+        assert!(back_off(1, pauses) < back_off(3, pauses));
+        assert!(back_off(50, pauses) <= pauses.1.mul_f64(1.2));
     }
 }

@@ -2,6 +2,7 @@
 //! ask next.
 
 use kernsmith_core::brief::Attempt;
+use kernsmith_core::inspect::{Inspection, Look};
 use kernsmith_core::model::PromptSection;
 use kernsmith_core::port::{PlanOccasion, PlanRequest};
 use kernsmith_core::prompt::{CodeKind, Prompt, Question, tokens};
@@ -10,15 +11,20 @@ use kernsmith_core::{
 };
 
 use crate::answer::{self, Code};
-use crate::ask::{Ask, Speaker};
+use crate::ask::{Ask, OnRequest, Turn};
 use crate::bandit;
+use crate::course::Allowance;
+use crate::evidence;
 use crate::memory::{Answered, Arm};
 use crate::options::Manner;
 use crate::patch;
-use crate::proposer::Llm;
+use crate::proposer::{Duty, Llm};
 
 /// Failed rounds of planning after which a search begins with one plain family.
 const PLAN_ROUNDS: usize = 2;
+
+/// The word that stands in the log for an auditor's candidate.
+const ATTACK: &str = "attack";
 
 /// A question that has to be sent.
 #[derive(Debug, Clone)]
@@ -30,6 +36,10 @@ pub(crate) struct Pending {
     pub(crate) ask: Ask,
     pub(crate) sections: Vec<PromptSection>,
     pub(crate) check: Check,
+    /// Evidence that it wants before it is sent, what it got, and what it may still ask for.
+    pub(crate) wishes: Vec<Inspection>,
+    pub(crate) shown: Vec<Look>,
+    pub(crate) left: Allowance,
 }
 
 /// What an answer must be to be of use.
@@ -62,96 +72,135 @@ pub(crate) struct Ground {
     source: String,
 }
 
+/// From what every question about one candidate is made.
+struct Draft<'a> {
+    round: &'a str,
+    role: &'static str,
+    model: &'a str,
+    prompt: Prompt,
+    check: Check,
+    node: NodeId,
+}
+
 impl Llm {
     /// One round of asking for a candidate.
     pub(crate) fn code_round(&mut self, brief: &Brief, round: &str) -> Step<Proposal> {
         let arm = self.arm(brief, round);
         let ground = ground(brief, &arm.kind);
         let first = |budget: u64| {
-            let question =
-                Question::Code { brief, kind: ground.kind, base: ground.base, other: ground.other };
+            let question = match self.duty {
+                Duty::Audit => Question::Attack { brief },
+                Duty::Search => {
+                    Question::Code { brief, kind: ground.kind, base: ground.base, other: ground.other }
+                }
+            };
             (self.render)(&question, budget)
         };
-        let prompt = first(self.options.prompt_tokens);
-        let check = Check::Code { base: ground.source.clone() };
-        let ask = |stage: &str, purpose: &str, prompt: &Prompt, more: Vec<(Speaker, String)>| {
-            let mut pending = self.pending("coder", &arm.model, prompt, answer::CODE_FORMAT, check.clone());
-            pending.place = format!("{round}/{stage}");
-            purpose.clone_into(&mut pending.purpose);
-            pending.node = Some(brief.strategy.node);
-            pending.ask.turns.extend(more);
-            pending
+        let draft = Draft {
+            round,
+            role: self.duty.role(),
+            model: &arm.model,
+            prompt: first(self.options.prompt_tokens),
+            check: Check::Code { base: ground.source.clone() },
+            node: brief.strategy.node,
         };
-        let Some(answer) = self.memory.at(&format!("{round}/0")) else {
-            return Step::Ask(Box::new(ask("0", ground.kind.as_str(), &prompt, Vec::new())));
+        let course = self.course(&format!("{round}/0"));
+        let Some(answer) = course.settled() else {
+            return Step::Ask(course.go_on(self.code_question(&draft, &arm.kind, Vec::new())));
         };
-        let mut code = match answer.class {
-            CallClass::Answered => self.code(answer, &ground),
-            CallClass::ContextOverflow => match self.memory.at(&format!("{round}/shrink")) {
-                None => {
-                    let short = first(self.options.prompt_tokens / 2);
-                    return Step::Ask(Box::new(ask("shrink", "shrink", &short, Vec::new())));
-                }
-                Some(answer) => self.code(answer, &ground),
-            },
-            class if is_repairable(class) => match self.memory.at(&format!("{round}/repair")) {
-                None => return Step::Ask(Box::new(ask("repair", "repair", &prompt, repair(answer)))),
-                Some(answer) => self.code(answer, &ground),
-            },
+        let (stage, draft, more) = match answer.class {
+            CallClass::Answered => ("0", draft, Vec::new()),
+            CallClass::ContextOverflow => {
+                ("shrink", Draft { prompt: first(self.options.prompt_tokens / 2), ..draft }, Vec::new())
+            }
+            class if is_repairable(class) => {
+                ("repair", draft, [course.looked.clone(), repair(answer)].concat())
+            }
             class => return Step::Failed(format!("{class}: {}", answer.detail)),
         };
-        if let (Ok(written), Some(_)) = (&code, &self.options.reviewer_model) {
-            match self.reviewed(brief, round, &ground, written) {
-                Step::Ask(pending) => return Step::Ask(pending),
-                Step::Failed(_) | Step::Done(None) => {}
-                Step::Done(Some(problems)) => match self.memory.at(&format!("{round}/revise")) {
-                    None => {
-                        let said = self.last_code(round).unwrap_or_default();
-                        let turns = vec![(Speaker::Model, said), (Speaker::User, problems)];
-                        return Step::Ask(Box::new(ask("revise", "revise", &prompt, turns)));
-                    }
-                    // A revision that cannot be used leaves the first version, which the harness will judge.
-                    Some(answer) => code = self.code(answer, &ground).or(code),
-                },
-            }
-        }
-        match code {
+        let course = self.course(&format!("{round}/{stage}"));
+        let Some(answer) = course.settled() else {
+            return Step::Ask(course.go_on(self.code_question(&draft, stage, more)));
+        };
+        let written = match self.code(answer, &ground) {
+            Ok(code) => self.reviewed(brief, &draft, &ground, code),
+            Err(problem) => return Step::Failed(problem),
+        };
+        match written {
             Ok(code) => Step::Done(proposal(brief, &arm, &ground, code)),
-            Err(problem) => Step::Failed(problem),
+            Err(pending) => Step::Ask(pending),
         }
     }
 
+    /// The code after a review, where somebody reviews; or what has to be asked for that.
+    fn reviewed(
+        &self,
+        brief: &Brief,
+        draft: &Draft<'_>,
+        ground: &Ground,
+        code: Code,
+    ) -> Result<Code, Box<Pending>> {
+        if self.options.reviewer_model.is_none() || self.duty == Duty::Audit {
+            return Ok(code);
+        }
+        let Some(problems) = self.review(brief, draft.round, ground, &code)? else { return Ok(code) };
+        let course = self.course(&format!("{}/revise", draft.round));
+        let Some(answer) = course.settled() else {
+            let said = self.last_code(draft.round).unwrap_or_default();
+            let turns = vec![Turn::Model(said), Turn::User(problems)];
+            return Err(course.go_on(self.code_question(draft, "revise", turns)));
+        };
+        // A revision that cannot be used leaves the first version, which the harness will judge.
+        Ok(self.code(answer, ground).unwrap_or(code))
+    }
+
+    /// A question to whoever writes code, with more turns after the prompt.
+    fn code_question(&self, draft: &Draft<'_>, purpose: &str, more: Vec<Turn>) -> Pending {
+        let check = draft.check.clone();
+        let mut pending = self.pending(draft.role, draft.model, &draft.prompt, answer::CODE_FORMAT, check);
+        purpose.clone_into(&mut pending.purpose);
+        pending.node = Some(draft.node);
+        pending.ask.turns.extend(more);
+        pending
+    }
+
     /// What a reviewer wants changed; nothing where it is content or of no use.
-    fn reviewed(&self, brief: &Brief, round: &str, ground: &Ground, code: &Code) -> Step<Option<String>> {
-        let place = format!("{round}/review");
-        let Some(answer) = self.memory.at(&place) else {
+    fn review(
+        &self,
+        brief: &Brief,
+        round: &str,
+        ground: &Ground,
+        code: &Code,
+    ) -> Result<Option<String>, Box<Pending>> {
+        let course = self.course(&format!("{round}/review"));
+        let Some(answer) = course.settled() else {
             let diff = patch::difference(&ground.source, &code.source);
             let question =
                 Question::Review { brief, diff: &diff, plan: &code.plan, rationale: &code.rationale };
             let prompt = (self.render)(&question, self.options.prompt_tokens);
             let model = self.options.reviewer_model.clone().unwrap_or_default();
             let mut pending = self.pending("reviewer", &model, &prompt, answer::REVIEW_FORMAT, Check::Review);
-            pending.place = place;
             "review".clone_into(&mut pending.purpose);
             pending.node = Some(brief.strategy.node);
-            return Step::Ask(Box::new(pending));
+            return Err(course.go_on(pending));
         };
-        match answer::read_review(&answer.reply) {
-            Ok(review) if review.verdict == "revise" && !review.problems.is_empty() => {
-                Step::Done(Some(format!(
+        Ok(answer::read_review(&answer.reply).ok().and_then(|review| {
+            let revise = review.verdict == "revise" && !review.problems.is_empty();
+            revise.then(|| {
+                format!(
                     "A reviewer read this before it was built and found:\n- {}\nAnswer again in full, in the same format, with \
-                 these mended where they are real.",
+                     these mended where they are real.",
                     review.problems.join("\n- ")
-                )))
-            }
-            _ => Step::Done(None),
-        }
+                )
+            })
+        }))
     }
 
     fn last_code(&self, round: &str) -> Option<String> {
-        let stages = ["repair", "shrink", "0"].into_iter();
-        let answers = stages.filter_map(|stage| self.memory.at(&format!("{round}/{stage}")));
-        answers.filter(|answer| answer.class == CallClass::Answered).map(|answer| answer.reply.clone()).next()
+        ["repair", "shrink", "0"].into_iter().find_map(|stage| {
+            let answer = self.course(&format!("{round}/{stage}")).answer?;
+            (answer.class == CallClass::Answered).then(|| answer.reply.clone())
+        })
     }
 
     fn code(&self, answer: &Answered, ground: &Ground) -> Result<Code, String> {
@@ -170,11 +219,14 @@ impl Llm {
         if let Some(arm) = self.pins.get(round) {
             return arm.clone();
         }
-        let kinds = kinds(brief);
+        let kinds: Vec<&str> = match self.duty {
+            Duty::Search => kinds(brief).into_iter().map(CodeKind::as_str).collect(),
+            Duty::Audit => vec![ATTACK],
+        };
         let arms: Vec<Arm> = kinds
-            .iter()
+            .into_iter()
             .flat_map(|kind| {
-                let kind = kind.as_str().to_owned();
+                let kind = kind.to_owned();
                 self.options.models.iter().map(move |model| Arm { model: model.clone(), kind: kind.clone() })
             })
             .collect();
@@ -193,57 +245,43 @@ impl Llm {
     /// One round of asking for edits.
     pub(crate) fn plan_round(&self, request: &PlanRequest, round: &str) -> Step<Vec<Edit>> {
         let nodes = request.nodes.len() + 1;
-        let prompt = |budget| (self.render)(&Question::Plan(request), budget);
-        let ask = |stage: &str, purpose: &str, prompt: &Prompt, more: Vec<(Speaker, String)>| {
-            let model = self.options.planner_model.clone();
-            let mut pending =
-                self.pending("planner", &model, prompt, answer::EDITS_FORMAT, Check::Edits { nodes });
-            pending.place = format!("{round}/{stage}");
+        let question = |purpose: &str, budget: u64, more: Vec<Turn>| {
+            let prompt = (self.render)(&Question::Plan(request), budget);
+            let (model, check) = (self.options.planner_model.clone(), Check::Edits { nodes });
+            let mut pending = self.pending("planner", &model, &prompt, answer::EDITS_FORMAT, check);
             purpose.clone_into(&mut pending.purpose);
             pending.ask.turns.extend(more);
-            Step::Ask(Box::new(pending))
+            pending
         };
         let read = |answer: &Answered| match answer::read_edits(&answer.reply, nodes) {
             Ok(edits) if answer.class == CallClass::Answered => Step::Done(edits),
             Ok(_) => Step::Failed(format!("{}: {}", answer.class, answer.detail)),
             Err((class, problem)) => Step::Failed(format!("{class}: {problem}")),
         };
-        let Some(answer) = self.memory.at(&format!("{round}/0")) else {
-            let purpose = occasion(request.occasion);
-            return ask("0", purpose, &prompt(self.options.prompt_tokens), Vec::new());
+        let whole = self.options.prompt_tokens;
+        let course = self.course(&format!("{round}/0"));
+        let Some(answer) = course.settled() else {
+            return Step::Ask(course.go_on(question(occasion(request.occasion), whole, Vec::new())));
         };
-        match answer.class {
-            CallClass::Answered => read(answer),
-            CallClass::ContextOverflow => match self.memory.at(&format!("{round}/shrink")) {
-                None => ask("shrink", "shrink", &prompt(self.options.prompt_tokens / 2), Vec::new()),
-                Some(answer) => read(answer),
-            },
-            class if is_repairable(class) => match self.memory.at(&format!("{round}/repair")) {
-                None => ask("repair", "repair", &prompt(self.options.prompt_tokens), repair(answer)),
-                Some(answer) => read(answer),
-            },
-            class => Step::Failed(format!("{class}: {}", answer.detail)),
+        let (stage, budget, more) = match answer.class {
+            CallClass::Answered => return read(answer),
+            CallClass::ContextOverflow => ("shrink", whole / 2, Vec::new()),
+            class if is_repairable(class) => {
+                ("repair", whole, [course.looked.clone(), repair(answer)].concat())
+            }
+            class => return Step::Failed(format!("{class}: {}", answer.detail)),
+        };
+        let course = self.course(&format!("{round}/{stage}"));
+        match course.settled() {
+            Some(answer) => read(answer),
+            None => Step::Ask(course.go_on(question(stage, budget, more))),
         }
     }
 
     /// A plain family to begin with, when a model cannot plan but may still be able to write code.
     pub(crate) fn fallback(&self, request: &PlanRequest, failed_rounds: usize) -> Option<Vec<Edit>> {
         let stuck = request.occasion == PlanOccasion::Start && failed_rounds >= PLAN_ROUNDS;
-        (stuck && !self.memory.barren.keys().any(|class| class.is_outage())).then(|| {
-            let node = NewNode {
-                kind: NodeKind::Family,
-                title: "straightforward".to_owned(),
-                rationale: "The planner gave no usable plan: one clear, vectorised, parallel implementation."
-                    .to_owned(),
-                template: None,
-                fixed: std::collections::BTreeMap::new(),
-                axes: Vec::new(),
-                predicted: Prediction { ratio: 1.5, low: 0.8, high: 4.0 },
-                difficulty: 2,
-                expected_instructions: Vec::new(),
-            };
-            vec![Edit::Insert { parent: NodeId::ROOT, node }]
-        })
+        (stuck && !self.memory.barren.keys().any(|class| class.is_outage())).then(|| vec![plain_family()])
     }
 
     fn pending(
@@ -264,8 +302,15 @@ impl Llm {
         let mut sections = vec![part("Role", &prompt.role, 0)];
         sections
             .extend(prompt.sections.iter().map(|section| part(&section.name, &section.text, section.cut)));
+        let left = Allowance { calls: self.options.inspect_calls, bytes: self.options.inspect_bytes };
+        let offered = self.inspect.is_some() && !left.is_spent();
+        let more = if offered { evidence::format() } else { String::new() };
+        if offered {
+            sections.push(part("Evidence on request", &more, 0));
+        }
         sections.push(part("Answer format", format, 0));
-        let text = format!("{}\n\n# Answer format\n\n{format}", prompt.text());
+        let more = if offered { format!("# Evidence on request\n\n{more}\n\n") } else { more };
+        let text = format!("{}\n\n{more}# Answer format\n\n{format}", prompt.text());
         Pending {
             place: String::new(),
             role,
@@ -276,14 +321,44 @@ impl Llm {
                 temperature: manner.temperature,
                 effort: manner.effort.clone(),
                 system: prompt.role.clone(),
-                turns: vec![(Speaker::User, text)],
+                turns: vec![Turn::User(text)],
                 schema: self.options.schema.then_some(schema),
                 reply_tokens: self.options.reply_tokens,
+                evidence: if offered { OnRequest::Offered } else { OnRequest::No },
             },
             sections,
             check,
+            wishes: Vec::new(),
+            shown: Vec::new(),
+            left,
         }
     }
+}
+
+impl Duty {
+    /// Who writes code.
+    const fn role(self) -> &'static str {
+        match self {
+            Self::Search => "coder",
+            Self::Audit => "auditor",
+        }
+    }
+}
+
+/// One strategy in which anything may be done.
+pub(crate) fn plain_family() -> Edit {
+    let node = NewNode {
+        kind: NodeKind::Family,
+        title: "straightforward".to_owned(),
+        rationale: "There is no usable plan: one clear, vectorised, parallel implementation.".to_owned(),
+        template: None,
+        fixed: std::collections::BTreeMap::new(),
+        axes: Vec::new(),
+        predicted: Prediction { ratio: 1.5, low: 0.8, high: 4.0 },
+        difficulty: 2,
+        expected_instructions: Vec::new(),
+    };
+    Edit::Insert { parent: NodeId::ROOT, node }
 }
 
 /// The words of an occasion in a place and as a purpose.
@@ -308,7 +383,7 @@ const fn is_repairable(class: CallClass) -> bool {
     )
 }
 
-fn repair(answer: &Answered) -> Vec<(Speaker, String)> {
+fn repair(answer: &Answered) -> Vec<Turn> {
     let problem = if answer.class == CallClass::Truncated {
         "Your answer was cut off at the limit of tokens. Answer again, shorter: think less, and send a patch rather than a \
          whole program where one was asked for."
@@ -320,7 +395,7 @@ fn repair(answer: &Answered) -> Vec<(Speaker, String)> {
         )
     };
     let said = if answer.reply.is_empty() { "(nothing)".to_owned() } else { answer.reply.clone() };
-    vec![(Speaker::Model, said), (Speaker::User, problem)]
+    vec![Turn::Model(said), Turn::User(problem)]
 }
 
 /// The ways in which a candidate can be asked for: debug until something passes, then improve.
@@ -368,7 +443,7 @@ fn proposal(brief: &Brief, arm: &Arm, ground: &Ground, code: Code) -> Proposal {
         plan: code.plan,
         origin: Origin {
             proposer: format!("llm:{}", arm.model),
-            operator: ground.kind.as_str().to_owned(),
+            operator: arm.kind.clone(),
             parents: ground.base.into_iter().chain(ground.other).collect(),
             ..Origin::default()
         },

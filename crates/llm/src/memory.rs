@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use kernsmith_core::model::{ModelCall, Usage};
+use kernsmith_core::inspect::Look;
+use kernsmith_core::model::{Inspected, ModelCall, Usage};
 use kernsmith_core::{CallClass, Digest, Entry, Event, Seq};
 
 /// Answers whose text is kept at hand; an older place is never asked about again.
@@ -54,6 +55,8 @@ pub(crate) struct Answered {
     pub(crate) model: String,
     pub(crate) purpose: String,
     pub(crate) reply: String,
+    /// Evidence that the question brought along.
+    pub(crate) looks: Vec<Look>,
 }
 
 impl Memory {
@@ -74,8 +77,6 @@ impl Memory {
                 self.proposed += 1;
                 if let Some(model) = proposed.origin.proposer.strip_prefix("llm:") {
                     let arm = Arm { model: model.to_owned(), kind: proposed.origin.operator.clone() };
-                    let tally = self.arms.entry(arm.clone()).or_default();
-                    tally.pulls += 1;
                     self.arm_of.insert(entry.seq, arm);
                 }
             }
@@ -94,7 +95,7 @@ impl Memory {
         let largest = self.largest.entry(call.role.clone()).or_default();
         largest.0 = largest.0.max(call.usage.total() + call.usage.unreported_tokens);
         largest.1 = largest.1.max(call.cost_usd);
-        if call.class == CallClass::Answered {
+        if matches!(call.class, CallClass::Answered | CallClass::Inspects) {
             self.barren.clear();
         } else if call.class != CallClass::Abandoned {
             *self.barren.entry(call.class).or_default() += 1;
@@ -104,11 +105,17 @@ impl Memory {
         } else {
             self.hopeless = None;
         }
-        if call.role == "coder" {
+        if matches!(call.role.as_str(), "coder" | "auditor") {
             let arm = Arm { model: call.model.clone(), kind: call.purpose.clone() };
             // A repair or a revision is paid by the arm that needed it, which the place names before its last part.
             let (round, stage) = call.place.rsplit_once('/').unwrap_or((&call.place, "0"));
-            let paid = if stage == "0" { arm } else { self.first_arm(round).unwrap_or(arm) };
+            // So is a question that was asked again with evidence (`0+1`).
+            // An arm that brings nothing has been pulled too; that the network was down is not its fault.
+            if stage == "0" && call.class != CallClass::Abandoned && !call.class.is_outage() {
+                self.arms.entry(arm.clone()).or_default().pulls += 1;
+            }
+            let paid =
+                if stage.split('+').next() == Some("0") { arm } else { self.first_arm(round).unwrap_or(arm) };
             self.arms.entry(paid).or_default().cost += effort(call);
         }
         // What was given up half-way is asked again.
@@ -116,12 +123,17 @@ impl Memory {
             return;
         }
         let reply = call.reply.and_then(|digest| kept(&digest)).unwrap_or_default();
+        let look = |inspected: &Inspected| Look {
+            request: inspected.request.clone(),
+            text: String::from_utf8_lossy(&kept(&inspected.shown).unwrap_or_default()).into_owned(),
+        };
         let answered = Answered {
             class: call.class,
             detail: call.detail.clone(),
             model: call.model.clone(),
             purpose: call.purpose.clone(),
             reply: String::from_utf8_lossy(&reply).into_owned(),
+            looks: call.inspected.iter().map(look).collect(),
         };
         self.answers.insert(call.place.clone(), answered);
         self.order.push_back(call.place.clone());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kernsmith_core::model::Usage;
 use kernsmith_search_config::LlmConfig;
 
-use crate::ask::Api;
+use crate::ask::{Api, Ask};
 use crate::cassette::{Player, Recorder};
 use crate::client::{Client, Endpoint};
 use crate::error::LlmError;
@@ -28,8 +28,10 @@ pub(crate) struct Manner {
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) models: Vec<String>,
+    pub(crate) plan: bool,
     pub(crate) planner_model: String,
     pub(crate) reviewer_model: Option<String>,
+    pub(crate) auditor_model: Option<String>,
     pub(crate) planner: Manner,
     pub(crate) coder: Manner,
     pub(crate) reviewer: Manner,
@@ -40,15 +42,23 @@ pub(crate) struct Options {
     pub(crate) budget_usd: f64,
     pub(crate) prices: Prices,
     pub(crate) give_up_calls: u32,
+    /// Requests for evidence that one question may lead to, and bytes that are shown.
+    pub(crate) inspect_calls: usize,
+    pub(crate) inspect_bytes: usize,
 }
 
+/// Answers a question in place of a model.
+pub type Script = Arc<dyn Fn(&Ask) -> String + Send + Sync>;
+
 /// Where answers come from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) enum Line {
     /// A server; calls are recorded where a cassette is named.
     Live(Client, Option<Arc<Recorder>>),
     /// A cassette.
     Replay(Arc<Player>),
+    /// A function in place of a model; calls are recorded where a cassette is named.
+    Script(Script, Option<Arc<Recorder>>),
 }
 
 impl Options {
@@ -62,9 +72,11 @@ impl Options {
         let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
         let manner = |temperature: f64, effort: &str| Manner { temperature, effort: effort.to_owned() };
         let options = Self {
+            plan: config.plan,
             planner_model: named(&config.planner_model).unwrap_or(first),
             models: config.models.clone(),
             reviewer_model: named(&config.reviewer_model),
+            auditor_model: named(&config.auditor_model),
             planner: manner(config.planner_temperature, &config.planner_effort),
             coder: manner(config.coder_temperature, &config.coder_effort),
             reviewer: manner(config.reviewer_temperature, &config.reviewer_effort),
@@ -75,13 +87,16 @@ impl Options {
             budget_usd: config.budget_usd,
             prices: Prices::parse(&config.prices)?,
             give_up_calls: config.give_up_calls,
+            inspect_calls: config.inspect_calls as usize,
+            inspect_bytes: config.inspect_bytes.0 as usize,
         };
         options.check_budget()?;
         Ok(options)
     }
 
     fn all_models(&self) -> impl Iterator<Item = &String> {
-        self.models.iter().chain([&self.planner_model]).chain(&self.reviewer_model)
+        let others = self.reviewer_model.iter().chain(&self.auditor_model);
+        self.models.iter().chain([&self.planner_model]).chain(others)
     }
 
     /// A budget that buys next to nothing is a mistake, and one in dollars without prices no budget at all.
@@ -133,14 +148,33 @@ impl Line {
         if !config.cassette.is_empty() && config.cassette_mode == "replay" {
             return Ok(Self::Replay(Arc::new(Player::open(path)?)));
         }
-        let recorder = (!config.cassette.is_empty()).then(|| Recorder::open(path)).transpose()?;
-        Ok(Self::Live(Client::new(endpoint(config, key))?, recorder.map(Arc::new)))
+        Ok(Self::Live(Client::new(endpoint(config, key)?)?, recorder(config)?))
+    }
+
+    pub(crate) fn script(config: &LlmConfig, script: Script) -> Result<Self, LlmError> {
+        Ok(Self::Script(script, recorder(config)?))
     }
 }
 
+fn recorder(config: &LlmConfig) -> Result<Option<Arc<Recorder>>, LlmError> {
+    let named = !config.cassette.is_empty();
+    Ok(named.then(|| Recorder::open(Path::new(&config.cassette))).transpose()?.map(Arc::new))
+}
+
 /// The endpoint that a configuration names.
-pub fn endpoint(config: &LlmConfig, key: ApiKey) -> Endpoint {
-    Endpoint {
+///
+/// # Errors
+///
+/// A file of certificates that cannot be read.
+pub fn endpoint(config: &LlmConfig, key: ApiKey) -> Result<Endpoint, LlmError> {
+    let authorities = if config.ca_file.is_empty() {
+        Vec::new()
+    } else {
+        std::fs::read(&config.ca_file)
+            .map_err(|error| LlmError::setting("llm.ca_file", format!("{}: {error}", config.ca_file)))?
+    };
+    let seconds = Duration::from_secs_f64;
+    Ok(Endpoint {
         base_url: config.base_url.trim_end_matches('/').to_owned(),
         api: if config.api == "responses" { Api::Responses } else { Api::Chat },
         key,
@@ -148,5 +182,7 @@ pub fn endpoint(config: &LlmConfig, key: ApiKey) -> Endpoint {
         deadline: Duration::from_secs_f64(config.deadline_seconds),
         idle: Duration::from_secs_f64(config.idle_seconds),
         concurrency: config.concurrency as usize,
-    }
+        pauses: (seconds(config.retry_pause_seconds), seconds(config.retry_pause_max_seconds)),
+        authorities,
+    })
 }

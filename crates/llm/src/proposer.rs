@@ -3,26 +3,39 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use kernsmith_core::model::{ModelCall, Usage};
-use kernsmith_core::port::{Answer, Halt, Note, PlanRequest};
-use kernsmith_core::prompt::{Prompt, Question};
+use kernsmith_core::inspect::Look;
+use kernsmith_core::model::{Inspected, ModelCall, PromptSection, Usage};
+use kernsmith_core::port::{Answer, Halt, Note, PlanOccasion, PlanRequest};
+use kernsmith_core::prompt::{Prompt, Question, tokens};
 use kernsmith_core::{Brief, CallClass, Digest, Edit, Entry, Event, Proposal, Propose};
 use kernsmith_search_config::LlmConfig;
 use tokio::task::JoinSet;
 
 use crate::answer;
+use crate::ask::{OnRequest, Turn};
 use crate::client::Called;
-use crate::dialogue::{Check, Pending, Step, occasion};
+use crate::dialogue::{Check, Pending, Step, occasion, plain_family};
 use crate::error::LlmError;
+use crate::evidence::Inspect;
 use crate::key::ApiKey;
 use crate::memory::{Arm, Memory};
-use crate::options::{Line, Options};
+use crate::options::{Line, Options, Script};
 
 /// Rounds at one place; whoever has failed so often is not asked there again.
 const MAX_ROUNDS: usize = 1000;
 
 /// Writes the words of a question within a budget of tokens.
 pub type Render = Box<dyn Fn(&Question<'_>, u64) -> Prompt + Send + Sync>;
+
+/// What candidates are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Duty {
+    /// To be fast.
+    #[default]
+    Search,
+    /// To break the harness.
+    Audit,
+}
 
 /// Proposes through models.
 ///
@@ -31,6 +44,10 @@ pub struct Llm {
     pub(crate) options: Options,
     line: Line,
     pub(crate) render: Render,
+    /// Who answers requests for evidence, where somebody does.
+    pub(crate) inspect: Option<Inspect>,
+    /// What candidates are asked for.
+    pub(crate) duty: Duty,
     pub(crate) axes: Vec<String>,
     pub(crate) memory: Memory,
     /// Questions under way, by place, and the tasks that ask them.
@@ -56,10 +73,30 @@ impl Llm {
     ///
     /// Settings that are missing or make no sense, a budget that buys next to nothing, a cassette that cannot be used.
     pub fn new(config: &LlmConfig, key: ApiKey, axes: Vec<String>, render: Render) -> Result<Self, LlmError> {
+        Self::over(Line::of(config, key)?, config, axes, render)
+    }
+
+    /// A proposer whose answers come from a function, for measurements of everything but a model.
+    ///
+    /// # Errors
+    ///
+    /// As [`Llm::new`].
+    pub fn scripted(
+        config: &LlmConfig,
+        axes: Vec<String>,
+        render: Render,
+        script: Script,
+    ) -> Result<Self, LlmError> {
+        Self::over(Line::script(config, script)?, config, axes, render)
+    }
+
+    fn over(line: Line, config: &LlmConfig, axes: Vec<String>, render: Render) -> Result<Self, LlmError> {
         Ok(Self {
             options: Options::of(config)?,
-            line: Line::of(config, key)?,
+            line,
             render,
+            inspect: None,
+            duty: Duty::default(),
             axes,
             memory: Memory::default(),
             flying: BTreeMap::new(),
@@ -68,6 +105,23 @@ impl Llm {
             told: BTreeSet::new(),
             spent: None,
         })
+    }
+
+    /// Offers evidence on request.
+    #[must_use]
+    pub fn inspecting(mut self, inspect: Inspect) -> Self {
+        self.inspect = Some(inspect);
+        self
+    }
+
+    /// Asks for candidates that break the harness instead of fast ones: the auditor's role.
+    #[must_use]
+    pub fn auditing(mut self) -> Self {
+        self.duty = Duty::Audit;
+        if let Some(model) = self.options.auditor_model.clone() {
+            self.options.models = vec![model];
+        }
+        self
     }
 
     /// Follows the rounds of a place until one needs a question, is settled, or has just failed.
@@ -87,10 +141,11 @@ impl Llm {
     }
 
     /// Sends a question unless it is under way or the budget cannot pay for it.
-    fn start(&mut self, pending: Pending) {
+    fn start(&mut self, mut pending: Pending) {
         if self.flying.contains_key(&pending.place) {
             return;
         }
+        self.look(&mut pending);
         if let Some(reason) = self.unaffordable(&pending) {
             // What is under way may turn out cheaper than the worst case; only then is it certain.
             self.spent = self.flying.is_empty().then_some(reason);
@@ -107,6 +162,13 @@ impl Llm {
                         .map_or(Ok(()), |recorder| recorder.keep(ask.key(), role, &purpose, &called));
                     kept.map(|()| called)
                 }
+                Line::Script(script, recorder) => {
+                    let called = Called::scripted(&ask, script(&ask));
+                    let kept = recorder
+                        .as_ref()
+                        .map_or(Ok(()), |recorder| recorder.keep(ask.key(), role, &purpose, &called));
+                    kept.map(|()| called)
+                }
                 Line::Replay(player) => {
                     let body = ask.body(crate::ask::Api::Chat, false, crate::ask::Dialect::default());
                     Ok(player.play(ask.key(), role, &purpose, body.to_string().into_bytes()))
@@ -115,6 +177,32 @@ impl Llm {
             (place, called)
         });
         self.flying.insert(pending.place.clone(), pending);
+    }
+
+    /// Gets the evidence that a question wants, within what is left of its budget.
+    fn look(&self, pending: &mut Pending) {
+        let Some(inspect) = self.inspect.as_ref().filter(|_| !pending.wishes.is_empty()) else { return };
+        let mut looks = Vec::new();
+        for request in std::mem::take(&mut pending.wishes) {
+            let text = if pending.left.calls == 0 || pending.left.bytes == 0 {
+                "refused: the budget for evidence is used up".to_owned()
+            } else {
+                let found = inspect(&request).unwrap_or_else(|problem| format!("refused: {problem}"));
+                pending.left.take(&found)
+            };
+            looks.push(Look { request, text });
+        }
+        if pending.left.is_spent() {
+            pending.ask.evidence = OnRequest::Spent;
+            if let Some(last) = looks.last_mut() {
+                last.text.push_str("\n(This was the last evidence; answer now.)");
+            }
+        }
+        let name = "Evidence".to_owned();
+        let length = looks.iter().map(|look| tokens(&look.text)).sum();
+        pending.sections.push(PromptSection { name, tokens: length, cut: 0 });
+        pending.shown.clone_from(&looks);
+        pending.ask.turns.push(Turn::Looked(looks));
     }
 
     /// Why the budget cannot pay for a question at worst: spent and committed count.
@@ -163,12 +251,7 @@ impl Llm {
         let (mut class, mut detail) = (called.class, called.detail);
         if class == CallClass::Answered {
             let reply = called.reply.as_deref().unwrap_or_default();
-            let fault = match &pending.check {
-                Check::Code { base } => answer::read_code(reply, base, &self.axes).err(),
-                Check::Edits { nodes } => answer::read_edits(reply, *nodes).err(),
-                Check::Review => answer::read_review(reply).err(),
-            };
-            if let Some(fault) = fault {
+            if let Some(fault) = self.fault(pending, reply) {
                 (class, detail) = fault;
             }
         }
@@ -190,12 +273,36 @@ impl Llm {
             usage: called.usage,
             cost_usd: self.options.prices.cost_usd(&pending.ask.model, &called.usage),
             wall_ms: called.wall_ms,
+            inspected: pending.shown.iter().map(inspected).collect(),
         };
-        let blobs = std::iter::once(called.body).chain(reply).collect();
+        let shown = pending.shown.iter().map(|look| look.text.clone().into_bytes());
+        let blobs = std::iter::once(called.body).chain(reply).chain(shown).collect();
         Note { event: Event::ModelCalled(Box::new(call)), blobs }
     }
 
+    /// Why an answer is none, where it is none.
+    fn fault(&self, pending: &Pending, reply: &str) -> Option<answer::Fault> {
+        if let Some(requests) = answer::read_requests(reply) {
+            let names: Vec<&str> = requests.iter().map(|request| request.tool.as_str()).collect();
+            return Some(match pending.ask.evidence {
+                OnRequest::Offered => (CallClass::Inspects, names.join(", ")),
+                OnRequest::Spent | OnRequest::No => {
+                    (CallClass::Unreadable, "no further evidence can be had; answer the question".to_owned())
+                }
+            });
+        }
+        match &pending.check {
+            Check::Code { base } => answer::read_code(reply, base, &self.axes).err(),
+            Check::Edits { nodes } => answer::read_edits(reply, *nodes).err(),
+            Check::Review => answer::read_review(reply).err(),
+        }
+    }
+
     fn plan_step(&mut self, request: &PlanRequest) -> Step<Vec<Edit>> {
+        if !self.options.plan {
+            let start = request.occasion == PlanOccasion::Start;
+            return Step::Done(if start { vec![plain_family()] } else { Vec::new() });
+        }
         let place = format!(
             "plan/{}/{}/{}/{}",
             occasion(request.occasion),
@@ -323,6 +430,11 @@ impl Propose for Llm {
             ))
         })
     }
+}
+
+fn inspected(look: &Look) -> Inspected {
+    let shown = Digest::of(look.text.as_bytes());
+    Inspected { request: look.request.clone(), shown, bytes: look.text.len() as u64 }
 }
 
 /// So that a proposer can be shared with a task; asserted here, not found out elsewhere.

@@ -8,6 +8,8 @@ use crate::ask::Api;
 
 /// Longest body that is read.
 pub(crate) const MAX_BODY_BYTES: usize = 16 << 20;
+/// Calls of tools in one answer that are read.
+const MAX_TOOL_CALLS: usize = 64;
 
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,6 +24,16 @@ pub(crate) struct Reply {
     pub(crate) usage: Option<Usage>,
     /// What the server says went wrong.
     pub(crate) error: Option<String>,
+    /// Tools that the model calls.
+    pub(crate) calls: Vec<ToolCall>,
+}
+
+/// One call of a tool, as it comes in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct ToolCall {
+    id: String,
+    name: String,
+    arguments: String,
 }
 
 impl Reply {
@@ -52,6 +64,7 @@ impl Reply {
                 "response.completed" | "response.incomplete" | "response.failed" => {
                     self.text.clear();
                     self.refusal.clear();
+                    self.calls.clear();
                     self.response(&value["response"]);
                 }
                 "error" => self.error = Some(value.to_string()),
@@ -79,10 +92,42 @@ impl Reply {
             let detail = format!("cut off after {} bytes", self.text.len());
             return (CallClass::Truncated, detail);
         }
-        if self.text.trim().is_empty() {
+        if self.text.trim().is_empty() && self.calls.is_empty() {
             return (CallClass::Empty, "the answer holds no text".to_owned());
         }
         (CallClass::Answered, String::new())
+    }
+
+    /// The answer's text; calls of tools are written as a model without tools would ask.
+    pub(crate) fn words(&self) -> String {
+        if self.calls.is_empty() {
+            return self.text.clone();
+        }
+        let request = |(number, call): (usize, &ToolCall)| {
+            // A server that names no call still wants its results told apart.
+            let id = if call.id.is_empty() { format!("call_{number}") } else { call.id.clone() };
+            let arguments: Value = serde_json::from_str(&call.arguments).unwrap_or_default();
+            serde_json::json!({"id": id, "tool": call.name, "arguments": arguments})
+        };
+        let requests: Vec<Value> = self.calls.iter().enumerate().map(request).collect();
+        serde_json::json!({"requests": requests}).to_string()
+    }
+
+    /// Calls of tools come whole, or in pieces under one index.
+    fn tool_calls(&mut self, value: &Value) {
+        for (place, piece) in value.as_array().into_iter().flatten().enumerate() {
+            let index = piece["index"].as_u64().map_or(place, |index| index as usize);
+            if index >= MAX_TOOL_CALLS {
+                continue;
+            }
+            if self.calls.len() <= index {
+                self.calls.resize(index + 1, ToolCall::default());
+            }
+            let call = &mut self.calls[index];
+            call.id.push_str(text(&piece["id"]));
+            call.name.push_str(text(&piece["function"]["name"]));
+            call.arguments.push_str(text(&piece["function"]["arguments"]));
+        }
     }
 
     fn chat(&mut self, value: &Value, part: &str) {
@@ -92,6 +137,7 @@ impl Reply {
         let choice = &value["choices"][0];
         self.text.push_str(text(&choice[part]["content"]));
         self.refusal.push_str(text(&choice[part]["refusal"]));
+        self.tool_calls(&choice[part]["tool_calls"]);
         if let Some(finish) = choice["finish_reason"].as_str() {
             self.finish = Some(finish.to_owned());
         }
@@ -117,6 +163,16 @@ impl Reply {
                 Some("output_text") => self.text.push_str(text(&part["text"])),
                 Some("refusal") => self.refusal.push_str(text(&part["refusal"])),
                 _ => {}
+            }
+        }
+        for item in value["output"].as_array().into_iter().flatten() {
+            if item["type"] == "function_call" && self.calls.len() < MAX_TOOL_CALLS {
+                let part = |name: &str| text(&item[name]).to_owned();
+                self.calls.push(ToolCall {
+                    id: part("call_id"),
+                    name: part("name"),
+                    arguments: part("arguments"),
+                });
             }
         }
         self.finish = match value["incomplete_details"]["reason"].as_str() {
@@ -172,6 +228,8 @@ pub(crate) fn refusal_class(status: u16, body: &str) -> CallClass {
         "prompt is too long",
     ];
     match status {
+        // llama.cpp refuses tools with a failure of its own.
+        500.. if says(&["tools param", "does not support tools"]) => CallClass::BadRequest,
         401 | 403 => CallClass::Unauthorized,
         404 => CallClass::NotFound,
         429 => CallClass::RateLimited,
@@ -232,6 +290,27 @@ mod tests {
             "usage":{"input_tokens":3,"output_tokens":4,"output_tokens_details":{"reasoning_tokens":2}}}"#;
         let reply = Reply::whole(Api::Responses, body.as_bytes()).unwrap();
         assert_eq!((reply.class().0, reply.usage.unwrap().reasoning_tokens), (CallClass::Truncated, 2));
+    }
+
+    #[test]
+    fn calls_of_tools_come_whole_and_in_pieces() {
+        let wanted = r#"{"requests":[{"arguments":{"attempt":7},"id":"c1","tool":"source"}]}"#;
+        let whole = r#"{"choices":[{"message":{"content":null,"tool_calls":[{"id":"c1","type":"function",
+            "function":{"name":"source","arguments":"{\"attempt\": 7}"}}]},"finish_reason":"tool_calls"}]}"#;
+        let reply = Reply::whole(Api::Chat, whole.as_bytes()).unwrap();
+        assert_eq!((reply.class().0, reply.words().as_str()), (CallClass::Answered, wanted));
+        let mut reply = Reply::default();
+        for piece in [
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c1","function":{"name":"source","arguments":""}}]}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"attem"}}]}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"pt\": 7}"}}]},"finish_reason":"tool_calls"}]}"#,
+        ] {
+            reply.event(Api::Chat, piece).unwrap();
+        }
+        assert_eq!(reply.words(), wanted);
+        let body = r#"{"status":"completed","output":[{"type":"function_call","call_id":"c1","name":"source",
+            "arguments":"{\"attempt\":7}"}]}"#;
+        assert_eq!(Reply::whole(Api::Responses, body.as_bytes()).unwrap().words(), wanted);
     }
 
     #[test]

@@ -110,6 +110,8 @@ sections! {
         mutation_rate: f64 = Number(0.0, 1.0),
         /// Chance that a child has two parents.
         crossover_rate: f64 = Number(0.0, 1.0),
+        /// Most of what a brief holds of skills and of the ISA corpus.
+        knowledge_tokens: u64 = Whole(0, MANY),
     }
     /// Which models are asked, and how.
     llm: LlmConfig / LlmLayer {
@@ -119,18 +121,28 @@ sections! {
         api: String = Word(&["chat", "responses"]),
         /// Models that write candidates; with several, the one that earns more for its price is asked more often.
         models: Vec<String> = List,
+        /// Whether a model plans; without a plan there is one plain strategy, and the coder chooses.
+        plan: bool = Flag,
         /// The model that plans; empty is the first of `models`.
         planner_model: String = Text,
         /// The model that reads a candidate before it is built; empty is nobody.
         reviewer_model: String = Text,
+        /// The model that tries to break the harness in `kernsmith audit`; empty is the first of `models`.
+        auditor_model: String = Text,
         /// The environment variable that holds the key.
         key_env: String = Text,
         /// A file that holds the key, readable by its owner only; empty is none.
         key_file: String = Text,
+        /// A file with certificates (PEM) that are trusted beside the system's; empty is none.
+        ca_file: String = Text,
         /// Time of one call, all its tries and pauses together.
         deadline_seconds: f64 = Number(1.0, 86_400.0),
         /// Silence after which a stream is given up.
         idle_seconds: f64 = Number(0.1, 86_400.0),
+        /// The first pause after a try that failed; it doubles.
+        retry_pause_seconds: f64 = Number(0.001, 3600.0),
+        /// The longest such pause.
+        retry_pause_max_seconds: f64 = Number(0.001, 3600.0),
         /// Requests at the same time.
         concurrency: u32 = Whole(1, 256),
         /// Whether answers are streamed.
@@ -153,6 +165,10 @@ sections! {
         prompt_tokens: u64 = Whole(1000, 10_000_000),
         /// Length of an answer in tokens, reasoning included.
         reply_tokens: u64 = Whole(100, 1_000_000),
+        /// Requests for evidence that one question may lead to; 0 offers none.
+        inspect_calls: u32 = Whole(0, 100),
+        /// Bytes of evidence that one question may bring.
+        inspect_bytes: ByteCount = Size(256, 16 * MEBI),
         /// Tokens of the whole run; 0 is no limit.
         budget_tokens: u64 = Whole(0, u64::MAX),
         /// Price of the whole run in US dollars; 0 is no limit.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use kernsmith_core::evidence::ObjectFacts;
 use kernsmith_core::{Digest, FailureClass};
 
+use crate::error::ToolchainError;
 use crate::flags;
 
 /// Whose source it is; decides flags and privileges.
@@ -92,6 +93,18 @@ pub enum BuildOutcome {
         /// The compiler's log, its beginning where it is long.
         log: String,
     },
+}
+
+impl CodeObject {
+    /// Its machine code as text, one instruction a line with its address: one exported symbol, or everything.
+    pub fn disassembly(&self, symbol: Option<&str>) -> Result<Vec<String>, ToolchainError> {
+        let bytes = std::fs::read(&self.path).map_err(|source| ToolchainError::File {
+            action: "read",
+            path: self.path.clone(),
+            source,
+        })?;
+        crate::facts::disassemble(&bytes, symbol).map_err(ToolchainError::BadObject)
+    }
 }
 
 /// A shared object and what is known about it.

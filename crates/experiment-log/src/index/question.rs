@@ -80,6 +80,12 @@ fn read_only(root: &Path) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open_with_flags(root.join(INDEX_FILE), flags)?;
     connection.busy_timeout(PATIENCE)?;
     connection.pragma_update(None, "query_only", true)?;
+    allow_questions_only(&mut connection)?;
+    Ok(connection)
+}
+
+/// Nothing but reading: no writing, no attaching, no settings.
+pub(super) fn allow_questions_only(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.authorizer(Some(|context: rusqlite::hooks::AuthContext<'_>| match context.action {
         AuthAction::Function { function_name } if function_name != "load_extension" => Authorization::Allow,
         // The full-text table asks for its data version to see whether it has changed.
@@ -88,11 +94,10 @@ fn read_only(root: &Path) -> rusqlite::Result<Connection> {
         | AuthAction::Recursive
         | AuthAction::Pragma { pragma_name: "data_version", pragma_value: None } => Authorization::Allow,
         _ => Authorization::Deny,
-    }))?;
-    Ok(connection)
+    }))
 }
 
-fn problem(error: &rusqlite::Error) -> LogError {
+pub(super) fn problem(error: &rusqlite::Error) -> LogError {
     let text = match error {
         rusqlite::Error::MultipleStatement => "one statement at a time".to_owned(),
         rusqlite::Error::SqlInputError { msg, sql, offset, .. } => {

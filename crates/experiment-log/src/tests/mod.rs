@@ -3,6 +3,7 @@
 mod crash;
 mod fork;
 mod index;
+mod run_index;
 mod sample;
 mod tamper;
 

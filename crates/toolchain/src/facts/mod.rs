@@ -1,5 +1,6 @@
 //! Facts read from a shared object: what it exports, imports and runs when loaded, and what its machine code is made of.
 
+mod disassembly;
 mod families;
 mod image;
 mod spills;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use kernsmith_core::evidence::ObjectFacts;
 use object::{Architecture, Object as _, ObjectSection as _, SectionKind};
 
+pub(crate) use self::disassembly::disassemble;
 use self::families::Census;
 pub use self::families::instruction_families;
 
