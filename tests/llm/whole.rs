@@ -28,11 +28,11 @@ fn a_model_marks_numbers_and_the_autotuner_turns_them() {
     let mut written = 0;
     let server = Server::with(vec![], move |seen| match model::role(seen) {
         "coder" => {
-            // Sources that differ by more than a marked number.
+            // Each call another width, so that no two candidates are the same code.
             written += 1;
-            let marked = "lanes = 8;  //@tune lanes in [4, 8, 16, 32, 64]";
-            let source =
-                model::good(8).replace("lanes = 8;", marked).replace("scale", &format!("scale_{written}"));
+            let width = 8 * written;
+            let marked = format!("lanes = {width};  //@tune lanes in [4, 12, 20, 28, {width}]");
+            let source = model::good(width).replace(&format!("lanes = {width};"), &marked);
             Act::Say(model::code(&source, 3.0))
         }
         _ => plain(seen),

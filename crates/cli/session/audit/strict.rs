@@ -30,11 +30,13 @@ pub(super) fn open(bench: &Bench, contract: &Contract, seed: u64) -> Result<Harn
         rivals: false,
         ..usual
     };
-    bench.harness_with(Arc::new(widened(contract, seed)), options)
+    bench.harness_with(Arc::new(widened(contract, bench.target.platform(), seed)), options)
 }
 
 /// The contract with more shapes to verify: near the known ones, and between the smallest and the largest.
-fn widened(contract: &Contract, seed: u64) -> Contract {
+fn widened(contract: &Contract, platform: &str, seed: u64) -> Contract {
+    let bases: Vec<&Workload> =
+        contract.workloads.iter().filter(|workload| workload.is_for(platform)).collect();
     let mut wide = contract.clone();
     let variable: Vec<&str> = contract
         .axes
@@ -47,8 +49,8 @@ fn widened(contract: &Contract, seed: u64) -> Contract {
             break;
         }
         let mut dice = Dice::new(seed, draw);
-        let base = &contract.workloads[dice.below(contract.workloads.len() as u64) as usize].axes;
-        let mut axes: Bindings = base.clone();
+        let Some(base) = bases.get(dice.below(bases.len() as u64) as usize) else { break };
+        let mut axes: Bindings = base.axes.clone();
         for name in &variable {
             if let Some(value) = axes.get_mut(*name) {
                 *value = vary(*value, &mut dice);
@@ -58,7 +60,13 @@ fn widened(contract: &Contract, seed: u64) -> Contract {
         let small = wide.compulsory_bytes(&axes).is_ok_and(|bytes| bytes <= MAX_BYTES);
         if !known && small && wide.is_legal(&axes).unwrap_or(false) {
             let name = format!("audit_{}", wide.workloads.len() - contract.workloads.len());
-            wide.workloads.push(Workload { name, role: Role::Verify, weight: 0.0, axes });
+            wide.workloads.push(Workload {
+                name,
+                role: Role::Verify,
+                weight: 0.0,
+                axes,
+                platforms: Vec::new(),
+            });
         }
     }
     wide
@@ -104,7 +112,7 @@ mod tests {
     fn added_shapes_are_legal_new_small_and_the_same_for_a_seed() {
         for name in crate::session::audit::tests::CONTRACTS {
             let contract = crate::session::audit::tests::contract(name);
-            let wide = widened(&contract, 7);
+            let wide = widened(&contract, "cpu", 7);
             let added = &wide.workloads[contract.workloads.len()..];
             assert!(added.len() >= 8, "{name}: {}", added.len());
             for workload in added {
@@ -112,7 +120,7 @@ mod tests {
                 assert!(contract.workloads.iter().all(|known| known.axes != workload.axes));
                 assert_eq!((workload.role, workload.weight > 0.0), (Role::Verify, false));
             }
-            assert_eq!(added, &widened(&contract, 7).workloads[contract.workloads.len()..]);
+            assert_eq!(added, &widened(&contract, "cpu", 7).workloads[contract.workloads.len()..]);
         }
     }
 }
