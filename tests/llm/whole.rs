@@ -1,4 +1,4 @@
-//! Whole runs of every mixture: a model with the autotuner, a program, several models, outages, budgets, long prompts.
+//! Whole runs: a program, several models, outages, budgets, long prompts.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -19,35 +19,6 @@ fn finished(output: &std::process::Output) -> Said {
     let said = Said::of(output);
     assert!(matches!(said.code, 0 | 1), "{said:?}");
     said
-}
-
-#[test]
-fn a_model_marks_numbers_and_the_autotuner_turns_them() {
-    let place = Place::new();
-    let mut plain = model::decent();
-    let mut written = 0;
-    let server = Server::with(vec![], move |seen| match model::role(seen) {
-        "coder" => {
-            // Each call another width, so that no two candidates are the same code.
-            written += 1;
-            let width = 8 * written;
-            let marked = format!("lanes = {width};  //@tune lanes in [4, 12, 20, 28, {width}]");
-            let source = model::good(width).replace(&format!("lanes = {width};"), &marked);
-            Act::Say(model::code(&source, 3.0))
-        }
-        _ => plain(seen),
-    });
-    let _machine = machine();
-    let more = ["--candidates", "8", "--set", "proposer.kind=llm,autotune", "--set", "search.width=1"];
-    finished(&search(&place, &server.url(), "mixed", &more).output().expect("it runs"));
-    let entries = entries(&place, "mixed");
-    let mut by: BTreeMap<&str, u32> = BTreeMap::new();
-    for proposed in events(&entries, "proposed") {
-        *by.entry(model::text(&proposed["origin"], "operator")).or_default() += 1;
-    }
-    assert!(by.get("tune").is_some_and(|tuned| *tuned >= 2), "{by:?}");
-    assert!(by.keys().any(|operator| ["fresh", "improve"].contains(operator)), "{by:?}");
-    the_servers_count_is_ours(&server, &entries);
 }
 
 #[test]

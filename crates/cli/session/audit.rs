@@ -5,7 +5,7 @@ mod strict;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kernsmith_brief::{BriefBuilder, Dossier};
+use kernsmith_brief::{BriefBuilder, Dossier, Sources};
 use kernsmith_core::event::{BaselineFrozen, Proposed};
 use kernsmith_core::port::{Answer, Halt, Note};
 use kernsmith_core::{
@@ -253,8 +253,10 @@ impl Auditor<'_> {
     fn brief(&self, ordinal: u64, node: NodeId) -> Brief {
         let contract = &self.audit.contract;
         let mut brief = BriefBuilder::new(&self.tree, contract).build(node, ordinal, self.seed);
-        let kept = |digest: &Digest| self.writer.kept(digest).ok();
-        brief.details = Some(Box::new(self.dossier.for_brief(&brief, &self.tree, contract, &kept)));
+        let (kept, entry) =
+            (|digest: &Digest| self.writer.kept(digest).ok(), |seq| self.writer.entry(seq).ok());
+        let sources = Sources { kept: &kept, entry: &entry };
+        brief.details = Some(Box::new(self.dossier.for_brief(&brief, &self.tree, contract, sources)));
         brief
     }
 
