@@ -152,7 +152,7 @@ fn a_gpu_lets_no_cheat_through_and_refuses_no_honest_kernel() {
         let candidate = Candidate::new(CONTRACT, &target, proposal);
         let evidence = harness.evaluate_fully(candidate).expect("the apparatus works");
         // What fails only when it is confirmed is named by the class that it failed with.
-        let told = evidence.failure.as_ref().map(|failure| failure.to_string()).unwrap_or_default();
+        let told = evidence.failure.as_ref().map(ToString::to_string).unwrap_or_default();
         let right = match &evidence.failure {
             None => fixture.honest,
             Some(failure) => fixture
