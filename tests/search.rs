@@ -100,7 +100,7 @@ fn the_doctor_names_compiler_and_sandbox() {
     let said = Place::new().run(&["doctor", "--format", "json"]).expect(0).json();
     let names: Vec<&str> =
         said["checks"].as_array().expect("checks").iter().filter_map(|c| c["name"].as_str()).collect();
-    assert_eq!(names, ["host", "compiler", "sandbox", "log", "corpus", "gpu"]);
+    assert_eq!(names, ["host", "compiler", "sandbox", "log", "corpus", "cuda", "gpu"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Whole runs: a program, several models, outages, budgets, long prompts.
+//! Whole runs of every mixture: a model with the autotuner, a program, several models, outages, budgets, long prompts.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -19,6 +19,38 @@ fn finished(output: &std::process::Output) -> Said {
     let said = Said::of(output);
     assert!(matches!(said.code, 0 | 1), "{said:?}");
     said
+}
+
+#[test]
+fn a_model_marks_numbers_and_the_autotuner_turns_them() {
+    let place = Place::new();
+    let mut plain = model::decent();
+    let mut written = 0;
+    let server = Server::with(vec![], move |seen| match model::role(seen) {
+        "coder" => {
+            // Each call another width, so that no two candidates are the same code.
+            written += 1;
+            let width = 8 * written;
+            let marked = format!("lanes = {width};  //@tune lanes in [4, 12, 20, 28, {width}]");
+            let source = model::good(width).replace(&format!("lanes = {width};"), &marked);
+            Act::Say(model::code(&source, 3.0))
+        }
+        _ => plain(seen),
+    });
+    let _machine = machine();
+    let mut command = place.command();
+    command.env("OPENAI_API_KEY", KEY).args(["search", "rmsnorm_f32", "--proposer", "llm,autotune"]);
+    command.args(["--base-url", &server.url(), "--model", "test", "--run-id", "mixed", "--candidates", "8"]);
+    command.args(["--wall-seconds", "60", "--seed", "7319", "--set", "search.width=1"]);
+    finished(&command.output().expect("it runs"));
+    let entries = entries(&place, "mixed");
+    let mut by: BTreeMap<&str, u32> = BTreeMap::new();
+    for proposed in events(&entries, "proposed") {
+        *by.entry(model::text(&proposed["origin"], "operator")).or_default() += 1;
+    }
+    assert!(by.get("tune").is_some_and(|tuned| *tuned >= 2), "{by:?}");
+    assert!(by.keys().any(|operator| ["fresh", "improve"].contains(operator)), "{by:?}");
+    the_servers_count_is_ours(&server, &entries);
 }
 
 #[test]
