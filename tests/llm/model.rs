@@ -64,6 +64,15 @@ extern "C" void kernel(const float* __restrict x, const float* __restrict w, flo
     )
 }
 
+/// Right and so slow that any other kernel is faster, however busy the machine is: each sum is taken four times.
+pub(crate) fn slow() -> String {
+    crate::support::RMSNORM.replace(
+        "float sum = 0.0f;",
+        "volatile float sum = 0.0f;\n        for (int again = 0; again < 3; ++again) {\n            \
+         for (int64_t c = 0; c < cols; ++c) sum += x[r * cols + c];\n            sum = 0.0f;\n        }",
+    )
+}
+
 /// Compiles and is wrong.
 pub(crate) fn cheat() -> String {
     good(16).replace("lanes; ++l) sum += part[l]", "1; ++l) sum += part[l] * static_cast<float>(lanes)")

@@ -94,7 +94,10 @@ fn a_model_with_bad_days_still_finds_a_confirmed_champion() {
     let _machine = machine();
     let done = AtomicBool::new(false);
     let cassette = place.path("calls.jsonl").display().to_string();
+    let slow = place.write("slow.cpp", &model::slow()).display().to_string();
     let settings = [
+        "--seed-kernel",
+        &slow,
         "--candidates",
         "9",
         "--format",
