@@ -9,6 +9,7 @@
 //! What is refused for reasons that have nothing to do with time is judged two at a time; whatever may reach the clock, or
 //! whose class comes from waiting, has the machine for itself.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -256,6 +257,14 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 pub(crate) fn private_copy(place: &Place) -> PathBuf {
     let copy = place.path("kernsmith-under-attack");
     std::fs::copy(env!("CARGO_BIN_EXE_kernsmith"), &copy).expect("a copy of the program");
+    // A process that another test is just starting may hold the copy open for writing until its own program begins, and until
+    // then the system refuses to run it. Once it has run, nobody holds it any more.
+    let begin = Instant::now();
+    let runs = || Command::new(&copy).arg("--version").stdout(Stdio::null()).status();
+    while runs().is_err_and(|error| error.kind() == ErrorKind::ExecutableFileBusy) {
+        assert!(begin.elapsed() < PATIENCE, "the copy stays busy");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     copy
 }
 
