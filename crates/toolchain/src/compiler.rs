@@ -190,6 +190,9 @@ fn ask(path: &Path, arguments: &[&str]) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -212,6 +215,12 @@ mod tests {
         let path = directory.path().join("cxx");
         std::fs::write(&path, "#!/bin/sh\necho '1.2.3 clang'\n").unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        // A process that another test is just starting may hold the file open for a moment: it is busy until then.
+        let busy =
+            || Command::new(&path).output().is_err_and(|error| error.kind() == ErrorKind::ExecutableFileBusy);
+        while busy() {
+            std::thread::yield_now();
+        }
         let compiler = Compiler::discover(Some(&path)).unwrap();
         assert_eq!(compiler.kind, CompilerKind::Clang);
         assert!(compiler.check_present().is_ok());
