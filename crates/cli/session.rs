@@ -245,25 +245,14 @@ impl Bench {
         // Before anything is run, and before a log is begun.
         kernsmith_sandbox::demand(&self_exe, minimum_sandbox(&config)?).map_err(CliError::apparatus)?;
         let cache = cache_folder(&config);
-        let toolchain = Toolchain::discover(&ToolchainOptions {
-            compiler: global.compiler.clone(),
-            cache_dir: cache.clone(),
-            timeout_seconds: config.build.timeout_seconds,
-            memory_bytes: config.build.memory_bytes.0,
-            self_exe: Some(self_exe.clone()),
-        })
-        .map_err(CliError::apparatus)?;
-        let cuda = matches!(target, Target::Cuda(_)).then(|| {
-            CudaToolchain::open(&CudaOptions {
-                home: None,
-                cache_dir: cache.clone(),
-                timeout_seconds: config.build.timeout_seconds,
-                memory_bytes: config.build.memory_bytes.0,
-                helpers: Host::detect().cores.clamp(1, COMPILE_HELPERS_MAX) as usize,
-                self_exe: self_exe.clone(),
-            })
-        });
-        let cuda = cuda.transpose().map_err(CliError::apparatus)?.map(Arc::new);
+        let toolchain = Toolchain::discover(&cpu_options(global, &config)).map_err(CliError::apparatus)?;
+        let cuda = match target {
+            Target::Cuda(_) => {
+                let opened = CudaToolchain::open(&cuda_options(&config)?);
+                Some(Arc::new(opened.map_err(CliError::apparatus)?))
+            }
+            Target::Cpu(_) | Target::Hip(_) => None,
+        };
         let mut roots = global.skills.clone();
         roots.extend(config.paths.skills.iter().map(PathBuf::from));
         roots.extend(kernsmith_skill::default_roots());
@@ -376,6 +365,29 @@ impl Bench {
 /// `harness.minimum_sandbox`.
 pub(crate) fn minimum_sandbox(config: &SearchConfig) -> Result<Level, CliError> {
     config.harness.minimum_sandbox.parse().map_err(CliError::bad_input_message)
+}
+
+/// How the C++ toolchain is set up.
+pub(crate) fn cpu_options(global: &Global, config: &SearchConfig) -> ToolchainOptions {
+    ToolchainOptions {
+        compiler: global.compiler.clone(),
+        cache_dir: cache_folder(config),
+        timeout_seconds: config.build.timeout_seconds,
+        memory_bytes: config.build.memory_bytes.0,
+        self_exe: std::env::current_exe().ok(),
+    }
+}
+
+/// How the CUDA toolchain is set up.
+pub(crate) fn cuda_options(config: &SearchConfig) -> Result<CudaOptions, CliError> {
+    Ok(CudaOptions {
+        home: None,
+        cache_dir: cache_folder(config),
+        timeout_seconds: config.build.timeout_seconds,
+        memory_bytes: config.build.memory_bytes.0,
+        helpers: Host::detect().cores.clamp(1, COMPILE_HELPERS_MAX) as usize,
+        self_exe: std::env::current_exe().map_err(CliError::apparatus)?,
+    })
 }
 
 /// Hard rules of the corpus that is found first; without a corpus nothing is refused, and `kernsmith doctor` says so.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use kernsmith_isa_corpus::{Corpus, CorpusError};
 use kernsmith_sandbox::Level;
-use kernsmith_toolchain::{Host, Runtime, Toolchain, ToolchainOptions};
+use kernsmith_toolchain::{Host, Runtime, Toolchain};
 use serde_json::{Value, json};
 
 use crate::args::{Format, Global};
@@ -73,14 +73,7 @@ fn host() -> Check {
 
 fn compiler(global: &Global) -> Result<Check, CliError> {
     let config = session::config(global, &[])?.config;
-    let options = ToolchainOptions {
-        compiler: global.compiler.clone(),
-        cache_dir: session::cache_folder(&config),
-        timeout_seconds: config.build.timeout_seconds,
-        memory_bytes: config.build.memory_bytes.0,
-        self_exe: std::env::current_exe().ok(),
-    };
-    Ok(match Toolchain::discover(&options) {
+    Ok(match Toolchain::discover(&session::cpu_options(global, &config)) {
         Ok(toolchain) => {
             let compiler = toolchain.compiler();
             let mut found =

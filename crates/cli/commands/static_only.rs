@@ -9,7 +9,6 @@ use kernsmith_op_contract::Contract;
 use kernsmith_toolchain::cuda::CudaToolchain;
 
 use crate::args::{Format, Global};
-use crate::commands::toolchain;
 use crate::console::data;
 use crate::error::{Answer, CliError};
 use crate::exit::Exit;
@@ -22,7 +21,7 @@ const DEFAULT_ARCHITECTURE: &str = "sm_90a";
 pub(crate) fn run(global: &Global, word: &str, contract: &Contract, source: &str, plan: &Plan) -> Answer {
     let target = target(word)?;
     let config = session::config(global, &[])?.config;
-    let options = toolchain::cuda_options(&config)?;
+    let options = session::cuda_options(&config)?;
     let toolchain = CudaToolchain::open(&options).map_err(CliError::apparatus)?;
     let rules = session::rules()?;
     let request = StaticRequest {

@@ -3,7 +3,7 @@
 use clap::{Subcommand, ValueEnum};
 use kernsmith_search_config::SearchConfig;
 use kernsmith_toolchain::cuda::{self, CudaOptions, CudaToolkit};
-use kernsmith_toolchain::{Host, Toolchain, ToolchainError, ToolchainOptions};
+use kernsmith_toolchain::{Toolchain, ToolchainError};
 use serde_json::{Value, json};
 
 use crate::args::{Format, Global};
@@ -11,9 +11,6 @@ use crate::console::{data, note};
 use crate::error::{Answer, CliError};
 use crate::exit::Exit;
 use crate::session;
-
-/// Compilations for a GPU at the same time, at most: each helper holds a compiler in memory.
-const HELPERS_MAX: u32 = 8;
 
 /// What to do with toolchains.
 #[derive(Debug, Subcommand)]
@@ -50,8 +47,8 @@ pub(crate) fn run(global: &Global, verb: &Verb) -> Answer {
             Ok(Exit::Done)
         }
         Verb::Show => {
-            let compiler =
-                Toolchain::discover(&cpu_options(global, &config)).map_err(|error| error.to_string());
+            let compiler = Toolchain::discover(&session::cpu_options(global, &config))
+                .map_err(|error| error.to_string());
             let compiler = compiler.map(|toolchain| {
                 let compiler = toolchain.compiler();
                 json!({"kind": compiler.kind.as_str(), "version": compiler.version, "path": compiler.path, "digest": compiler.digest})
@@ -67,28 +64,6 @@ pub(crate) fn run(global: &Global, verb: &Verb) -> Answer {
 /// The CUDA toolkit that this configuration finds.
 pub(crate) fn find(config: &SearchConfig) -> Result<CudaToolkit, ToolchainError> {
     CudaToolkit::find(None, &CudaOptions::installed(&session::cache_folder(config)))
-}
-
-/// How the CUDA toolchain is set up.
-pub(crate) fn cuda_options(config: &SearchConfig) -> Result<CudaOptions, CliError> {
-    Ok(CudaOptions {
-        home: None,
-        cache_dir: session::cache_folder(config),
-        timeout_seconds: config.build.timeout_seconds,
-        memory_bytes: config.build.memory_bytes.0,
-        helpers: Host::detect().cores.clamp(1, HELPERS_MAX) as usize,
-        self_exe: std::env::current_exe().map_err(CliError::apparatus)?,
-    })
-}
-
-fn cpu_options(global: &Global, config: &SearchConfig) -> ToolchainOptions {
-    ToolchainOptions {
-        compiler: global.compiler.clone(),
-        cache_dir: session::cache_folder(config),
-        timeout_seconds: config.build.timeout_seconds,
-        memory_bytes: config.build.memory_bytes.0,
-        self_exe: std::env::current_exe().ok(),
-    }
 }
 
 type Described = Result<Value, String>;

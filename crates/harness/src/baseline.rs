@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kernsmith_core::{Lane, Performance};
 
-use crate::calibration;
+use crate::calibration::{self, Calibration};
 use crate::device::Device;
 use crate::error::{HarnessError, Stop};
 use crate::options::HarnessOptions;
@@ -25,13 +25,17 @@ pub(crate) struct Frozen {
 }
 
 impl Frozen {
-    /// What was measured: samples of each bench shape in microseconds.
-    pub(crate) const fn new(
-        samples: BTreeMap<usize, Vec<f64>>,
-        noise_floor: f64,
-        performance: Performance,
-    ) -> Self {
-        Self { samples, noise_floor, performance }
+    /// Out of what was measured against itself; its noise floor is the far end of that interval.
+    pub(crate) fn new(
+        setup: &Setup,
+        calibration: &Calibration,
+        measured: Vec<(usize, Series)>,
+    ) -> Result<Self, HarnessError> {
+        let ratios = summarise(setup, calibration, &measured, 1.0, 1)?;
+        let noise_floor = ratios.ci_high.ln().abs().max(ratios.ci_low.ln().abs()).exp();
+        let performance = Performance { noise_floor, ..ratios };
+        let samples = measured.into_iter().map(|(index, series)| (index, series.baseline)).collect();
+        Ok(Self { samples, noise_floor, performance })
     }
 
     /// Samples of a bench shape in microseconds.
@@ -59,11 +63,7 @@ impl Device {
             measured.push((index, series));
         }
         self.baseline = Some(first);
-        let ratios = summarise(setup, &self.calibration, &measured, 1.0, 1)?;
-        let noise_floor = ratios.ci_high.ln().abs().max(ratios.ci_low.ln().abs()).exp();
-        let performance = Performance { noise_floor, ..ratios };
-        let samples = measured.into_iter().map(|(index, series)| (index, series.baseline)).collect();
-        self.frozen = Some(Frozen::new(samples, noise_floor, performance));
+        self.frozen = Some(Frozen::new(setup, &self.calibration, measured)?);
         Ok(())
     }
 

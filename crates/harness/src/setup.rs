@@ -12,6 +12,7 @@ use kernsmith_toolchain::{Host, Toolchain};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha12Rng;
 
+use crate::error::HarnessError;
 use crate::layout::Shape;
 use crate::options::HarnessOptions;
 use crate::process::Spawner;
@@ -58,6 +59,16 @@ impl Setup {
     pub(crate) fn shapes_of(&self, role: Role) -> Vec<usize> {
         let workloads = self.contract.workloads.iter().enumerate();
         workloads.filter(|(_, workload)| workload.role == role).map(|(index, _)| index).collect()
+    }
+
+    /// The bench shape with the smallest tensors: for gates that need many calls.
+    pub(crate) fn smallest_bench(&self) -> Result<usize, HarnessError> {
+        let size = |index: &usize| {
+            let shape = &self.shapes[*index];
+            shape.input_bytes() + shape.output_bytes()
+        };
+        let bench = self.shapes_of(Role::Bench).into_iter().min_by_key(size);
+        bench.ok_or_else(|| HarnessError::NoWorkload { contract: self.contract.name.clone() })
     }
 
     /// How long one call may take, given what the baseline takes.

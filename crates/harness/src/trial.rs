@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kernsmith_core::evidence::{GateReport, Performance};
 use kernsmith_core::{Failure, Gate, Lane, Plan};
-use kernsmith_op_contract::{Contract, Role};
+use kernsmith_op_contract::Contract;
 use kernsmith_toolchain::CodeObject;
 use rand_chacha::ChaCha12Rng;
 
@@ -80,19 +80,6 @@ impl<'a> Trial<'a> {
         }
         let baseline_us = self.device.frozen.as_ref().and_then(|frozen| frozen.median_us(shape));
         self.setup.call_timeout(baseline_us)
-    }
-
-    /// The bench shape with the smallest tensors: for gates that need many calls.
-    pub(crate) fn smallest_bench(&self) -> Result<usize, HarnessError> {
-        let bench = self.setup.shapes_of(Role::Bench);
-        let size = |index: &usize| {
-            let shape = &self.setup.shapes[*index];
-            shape.input_bytes() + shape.output_bytes()
-        };
-        bench
-            .into_iter()
-            .min_by_key(size)
-            .ok_or_else(|| HarnessError::NoWorkload { contract: self.contract().name.clone() })
     }
 }
 

@@ -4,7 +4,7 @@ use kernsmith_core::{Bindings, Candidate, FailureClass, Language};
 use kernsmith_isa_corpus::Inspection;
 
 use crate::error::Stop;
-use crate::layout::workspaces;
+use crate::layout::{Shape, workspaces};
 use crate::setup::Setup;
 
 /// A workspace may be this many times as large as all tensors together, and at least [`WORKSPACE_FLOOR_BYTES`].
@@ -34,15 +34,22 @@ pub(crate) fn check(setup: &Setup, candidate: &Candidate) -> Result<String, Stop
         }
         let sizes = workspaces(&proposal.plan, &shape.axes)
             .map_err(|error| plan_error(format!("workspace size: {error}")))?;
-        let tensors = shape.input_bytes() + shape.output_bytes();
-        let limit = (WORKSPACE_FACTOR * tensors).max(WORKSPACE_FLOOR_BYTES);
-        let wanted = sizes.iter().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
-        if wanted > limit {
-            return Err(plan_error(format!("workspaces of {wanted} bytes; {limit} are allowed")));
-        }
+        workspaces_fit(shape, &sizes)?;
     }
     let rules = rules(setup, candidate)?;
     Ok(format!("{} bytes, {} launches, {rules}", proposal.source.len(), proposal.plan.launches.len()))
+}
+
+/// Whether a plan's workspaces are not too large for a shape.
+pub(crate) fn workspaces_fit(shape: &Shape, sizes: &[u64]) -> Result<(), Stop> {
+    let tensors = shape.input_bytes() + shape.output_bytes();
+    let limit = (WORKSPACE_FACTOR * tensors).max(WORKSPACE_FLOOR_BYTES);
+    let wanted = sizes.iter().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
+    if wanted > limit {
+        let detail = format!("workspaces of {wanted} bytes; {limit} are allowed");
+        return Err(Stop::rejected(FailureClass::PlanInvalid, detail));
+    }
+    Ok(())
 }
 
 /// Holds source and plan against the hard rules of the target, before anything is built.

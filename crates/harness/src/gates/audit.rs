@@ -1,7 +1,8 @@
 //! G2 `audit`: the binary holds what it should and nothing else.
 
 use kernsmith_core::evidence::ObjectFacts;
-use kernsmith_core::{FailureClass, Plan};
+use kernsmith_core::{FailureClass, Plan, Target};
+use kernsmith_op_contract::Contract;
 
 use super::imports;
 use crate::error::Stop;
@@ -34,13 +35,18 @@ fn symbols(plan: &Plan, facts: &ObjectFacts) -> Result<(), Stop> {
     Ok(())
 }
 
+/// The instruction families that a plan promises, and those that its contract promises for a target.
+pub(crate) fn promised<'a>(contract: &'a Contract, target: &Target, plan: &'a Plan) -> Vec<&'a str> {
+    let by_target = contract.expected_instructions.get(&target.to_string());
+    let by_platform = contract.expected_instructions.get(target.platform());
+    let of_contract = by_target.into_iter().chain(by_platform).flatten();
+    plan.expected_instructions.iter().chain(of_contract).map(String::as_str).collect()
+}
+
 /// Whether the promised instruction families are there: those of the plan and those of the contract.
 fn intent(setup: &Setup, plan: &Plan, facts: &ObjectFacts) -> Result<String, Stop> {
-    let by_target = setup.contract.expected_instructions.get(&setup.target.to_string());
-    let by_platform = setup.contract.expected_instructions.get(setup.target.platform());
-    let of_contract = by_target.into_iter().chain(by_platform).flatten();
-    let wanted: Vec<&String> = plan.expected_instructions.iter().chain(of_contract).collect();
-    let found = |family: &&&String| facts.families.get(family.as_str()).copied().unwrap_or(0) > 0;
+    let wanted = promised(&setup.contract, &setup.target, plan);
+    let found = |family: &&&str| facts.families.get(**family).copied().unwrap_or(0) > 0;
     if let Some(missing) = wanted.iter().find(|family| !found(family)) {
         let there: Vec<String> =
             facts.families.iter().map(|(family, count)| format!("{family} {count}")).collect();

@@ -59,7 +59,7 @@ fn screen(trial: &mut Trial<'_>) -> Result<Vec<Job>, Stop> {
     // Spread over the sizes: the smallest, the largest and some between.
     let step = (shapes.len().saturating_sub(1) / (SCREEN_SHAPES - 1)).max(1);
     let mut chosen: Vec<usize> = shapes.iter().rev().step_by(step).take(SCREEN_SHAPES).copied().collect();
-    chosen.push(trial.smallest_bench()?);
+    chosen.push(trial.setup.smallest_bench()?);
     let mut jobs = Vec::new();
     for shape in chosen {
         let other = if cases > 1 { trial.rng.random_range(1..cases) } else { 0 };

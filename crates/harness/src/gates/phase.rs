@@ -180,7 +180,7 @@ fn burst(trial: &mut Trial<'_>, index: usize) -> Result<usize, Stop> {
 /// Many more calls on a bench shape, all of them scanned for poison and some compared, as when they are timed.
 fn soak(trial: &mut Trial<'_>) -> Result<u32, Stop> {
     let setup = trial.setup;
-    let index = trial.smallest_bench()?;
+    let index = trial.setup.smallest_bench()?;
     trial.device.open_timed(setup, index)?;
     let Some(mut set) = trial.device.timed.remove(&index) else {
         return Ok(0);

@@ -22,7 +22,7 @@ const DECISIVE: usize = 2;
 /// Watches the processor time of the candidate's threads while nothing is asked of it.
 pub(crate) fn check(trial: &mut Trial<'_>) -> Result<String, Stop> {
     let setup = trial.setup;
-    let (contract, index) = (&setup.contract, trial.smallest_bench()?);
+    let (contract, index) = (&setup.contract, trial.setup.smallest_bench()?);
     let shape = &setup.shapes[index];
     let mut loud = Vec::new();
     let mut parked = 0;

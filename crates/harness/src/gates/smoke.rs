@@ -16,7 +16,7 @@ use crate::trial::Trial;
 pub(crate) fn check(trial: &mut Trial<'_>) -> Result<String, Stop> {
     let setup = trial.setup;
     let contract = &setup.contract;
-    let index = trial.smallest_bench()?;
+    let index = trial.setup.smallest_bench()?;
     let shape = &setup.shapes[index];
     let label = format!("{} {}", shape.name, contract.cases[0].name);
     let before = affinity(trial.kernel.worker.pid);

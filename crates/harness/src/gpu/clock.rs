@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kernsmith_core::{FailureClass, Gate, Lane};
+use kernsmith_core::{FailureClass, Gate};
 use kernsmith_stats::{SequentialStop, Step as Verdict, median};
 use kernsmith_wire::gpu::{Cell, Step};
 use rand::RngExt as _;
@@ -206,11 +206,6 @@ pub(crate) fn alone(
             return Ok((series, hopeless));
         }
     }
-}
-
-/// The rules of a lane; confirmations take more of everything.
-pub(crate) fn rules(setup: &Setup, lane: Lane) -> PairRules {
-    PairRules::of(setup, lane)
 }
 
 /// Median of a series' baseline.

@@ -1,7 +1,6 @@
 //! The gates that need no device: admission and audit of GPU candidates.
 
 use kernsmith_core::evidence::{KernelFacts, ObjectFacts};
-use kernsmith_core::launch::Names;
 use kernsmith_core::{Candidate, FailureClass, Language, Plan};
 use kernsmith_toolchain::cuda::CudaFacts;
 use kernsmith_wire::gpu::GpuDevice;
@@ -9,12 +8,9 @@ use kernsmith_wire::gpu::GpuDevice;
 use super::resolve::{Addresses, Resolver};
 use crate::error::Stop;
 use crate::gates::admit;
+use crate::gates::audit::promised;
 use crate::setup::Setup;
-use crate::static_gates::{audit, policy};
-
-/// A workspace may be this many times as large as all tensors together, and at least [`WORKSPACE_FLOOR_BYTES`].
-const WORKSPACE_FACTOR: u64 = 8;
-const WORKSPACE_FLOOR_BYTES: u64 = 64 << 20;
+use crate::static_gates::{audit, check_plan, policy};
 
 /// G0: the text and the plan are legal for the contract and for the device.
 pub(crate) fn admit(setup: &Setup, candidate: &Candidate, device: &GpuDevice) -> Result<String, Stop> {
@@ -25,13 +21,7 @@ pub(crate) fn admit(setup: &Setup, candidate: &Candidate, device: &GpuDevice) ->
         let detail = format!("{} for {} cannot run on {}", proposal.language, candidate.target, setup.target);
         return Err(Stop::rejected(FailureClass::PlanInvalid, detail));
     }
-    let axes: Vec<&str> = contract.axes.iter().map(|axis| axis.name.as_str()).collect();
-    let tensors: Vec<&str> =
-        contract.inputs.iter().chain(&contract.outputs).map(|tensor| tensor.name.as_str()).collect();
-    let scalars: Vec<&str> = contract.scalars.iter().map(|scalar| scalar.name.as_str()).collect();
-    let names = Names { axes: &axes, tensors: &tensors, scalars: &scalars };
-    let legal = plan.check(&axes).and_then(|()| plan.check_for_gpu(names));
-    legal.map_err(|error| Stop::rejected(FailureClass::PlanInvalid, error.to_string()))?;
+    check_plan(contract, plan, true)?;
     let launches = numbers(setup, plan, device)?;
     let rules = admit::rules(setup, candidate)?;
     Ok(format!("{} bytes, {launches} launches over all shapes, {rules}", proposal.source.len()))
@@ -47,13 +37,7 @@ fn numbers(setup: &Setup, plan: &Plan, device: &GpuDevice) -> Result<usize, Stop
     let mut launches = 0;
     for shape in &setup.shapes {
         launches += resolver.call(shape, &addresses, &kernels)?.launches.len();
-        let limit =
-            (WORKSPACE_FACTOR * (shape.input_bytes() + shape.output_bytes())).max(WORKSPACE_FLOOR_BYTES);
-        let wanted = resolver.workspaces(shape)?.iter().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
-        if wanted > limit {
-            let detail = format!("workspaces of {wanted} bytes; {limit} are allowed");
-            return Err(Stop::rejected(FailureClass::PlanInvalid, detail));
-        }
+        admit::workspaces_fit(shape, &resolver.workspaces(shape)?)?;
     }
     Ok(launches)
 }
@@ -61,10 +45,7 @@ fn numbers(setup: &Setup, plan: &Plan, device: &GpuDevice) -> Result<usize, Stop
 /// G2: the object holds what it should and nothing else.
 pub(crate) fn audit(setup: &Setup, candidate: &Candidate, facts: &CudaFacts) -> Result<String, Stop> {
     let plan = &candidate.proposal.plan;
-    let by_target = setup.contract.expected_instructions.get(&setup.target.to_string());
-    let by_platform = setup.contract.expected_instructions.get(setup.target.platform());
-    let of_contract = by_target.into_iter().chain(by_platform).flatten();
-    let promised = plan.expected_instructions.iter().chain(of_contract).map(String::as_str).collect();
+    let promised = promised(&setup.contract, &setup.target, plan);
     let audited = audit::check(plan, &candidate.proposal.source, promised, facts)?;
     let notes = audited.notes.into_iter().map(|note| format!("; {note}"));
     Ok(notes.fold(audited.summary, |line, note| line + &note))

@@ -25,7 +25,6 @@ use crate::evidence::{self, Findings};
 use crate::gates::build::BuildLog;
 use crate::gates::confirmation;
 use crate::setup::Setup;
-use crate::timing::summarise;
 use crate::trial::Log;
 
 const KIT: &str = include_str!("kit.cu");
@@ -155,11 +154,9 @@ pub(crate) fn freeze(inner: &Inner) -> Result<Performance, HarnessError> {
         measured.push((index, series));
     }
     state.baseline = Some(first);
-    let ratios = summarise(setup, &state.calibration, &measured, 1.0, 1)?;
-    let noise_floor = ratios.ci_high.ln().abs().max(ratios.ci_low.ln().abs()).exp();
-    let performance = Performance { noise_floor, ..ratios };
-    let samples = measured.into_iter().map(|(index, series)| (index, series.baseline)).collect();
-    state.frozen = Some(Frozen::new(samples, noise_floor, performance.clone()));
+    let frozen = Frozen::new(setup, &state.calibration, measured)?;
+    let performance = frozen.performance.clone();
+    state.frozen = Some(frozen);
     Ok(performance)
 }
 

@@ -155,14 +155,4 @@ impl<'a> GpuTrial<'a> {
         let baseline_us = self.state.frozen.as_ref().and_then(|frozen| frozen.median_us(shape));
         self.setup.call_timeout(baseline_us)
     }
-
-    /// The bench shape with the smallest tensors: for gates that need many calls.
-    pub(crate) fn smallest_bench(&self) -> Result<usize, HarnessError> {
-        let size = |index: &usize| {
-            let shape = &self.setup.shapes[*index];
-            shape.input_bytes() + shape.output_bytes()
-        };
-        let bench = self.setup.shapes_of(Role::Bench).into_iter().min_by_key(size);
-        bench.ok_or_else(|| HarnessError::NoWorkload { contract: self.setup.contract.name.clone() })
-    }
 }

@@ -17,6 +17,7 @@ use kernsmith_toolchain::cuda::{CudaBuild, CudaFacts, CudaJob, CudaObject, CudaT
 use serde::Serialize;
 
 use crate::error::{HarnessError, Stop};
+use crate::gates::audit::promised;
 
 /// What is judged without a device.
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +91,12 @@ pub fn evaluate_static(request: &StaticRequest<'_>) -> Result<StaticReport, Harn
     {
         report.gate(Gate::Audit, |report| {
             let Some(facts) = &report.facts else { return Ok(String::new()) };
-            let audited = audit::check(request.plan, request.source, promised(request), facts)?;
+            let audited = audit::check(
+                request.plan,
+                request.source,
+                promised(request.contract, request.target, request.plan),
+                facts,
+            )?;
             report.notes.extend(audited.notes);
             Ok(audited.summary)
         })?;
@@ -130,15 +136,7 @@ fn admit(request: &StaticRequest<'_>) -> Result<String, Stop> {
         return Err(invalid(format!("`{target}` is no CUDA target")));
     }
     policy::check(source, &contract.forbidden, source_bytes_max)?;
-    let axes: Vec<&str> = contract.axes.iter().map(|axis| axis.name.as_str()).collect();
-    plan.check(&axes).map_err(|error| invalid(error.to_string()))?;
-    if plan.is_for_gpu() {
-        let tensors = contract.inputs.iter().chain(&contract.outputs);
-        let tensors: Vec<&str> = tensors.map(|tensor| tensor.name.as_str()).collect();
-        let scalars: Vec<&str> = contract.scalars.iter().map(|scalar| scalar.name.as_str()).collect();
-        let names = Names { axes: &axes, tensors: &tensors, scalars: &scalars };
-        plan.check_for_gpu(names).map_err(|error| invalid(error.to_string()))?;
-    }
+    check_plan(contract, plan, false)?;
     let tensors = contract.inputs.iter().chain(&contract.outputs);
     let numbers: Bindings = tensors.map(|tensor| (format!("dtype_{}", tensor.dtype), 1)).collect();
     let language = Language::Cuda;
@@ -148,6 +146,18 @@ fn admit(request: &StaticRequest<'_>) -> Result<String, Stop> {
     }
     let launches = if plan.is_for_gpu() { "plan legal" } else { "no plan: launches are not looked at" };
     Ok(format!("{} bytes, {launches}, {} rules decided", source.len(), checked.decided))
+}
+
+/// Holds a plan against the contract's names. One that launches nothing is refused where it is going to be run.
+pub(crate) fn check_plan(contract: &Contract, plan: &Plan, run: bool) -> Result<(), Stop> {
+    let axes: Vec<&str> = contract.axes.iter().map(|axis| axis.name.as_str()).collect();
+    let tensors = contract.inputs.iter().chain(&contract.outputs);
+    let tensors: Vec<&str> = tensors.map(|tensor| tensor.name.as_str()).collect();
+    let scalars: Vec<&str> = contract.scalars.iter().map(|scalar| scalar.name.as_str()).collect();
+    let names = Names { axes: &axes, tensors: &tensors, scalars: &scalars };
+    let launches = || if run || plan.is_for_gpu() { plan.check_for_gpu(names) } else { Ok(()) };
+    let legal = plan.check(&axes).and_then(|()| launches());
+    legal.map_err(|error| Stop::rejected(FailureClass::PlanInvalid, error.to_string()))
 }
 
 /// G1: it compiles inside the build sandbox.
@@ -166,13 +176,4 @@ fn build(request: &StaticRequest<'_>, report: &mut StaticReport) -> Result<Strin
             Err(Stop::rejected(class, detail))
         }
     }
-}
-
-/// Instruction families that plan and contract promise.
-fn promised<'a>(request: &StaticRequest<'a>) -> Vec<&'a str> {
-    let expected = &request.contract.expected_instructions;
-    let by_target = expected.get(&request.target.to_string());
-    let by_platform = expected.get(request.target.platform());
-    let of_contract = by_target.into_iter().chain(by_platform).flatten();
-    request.plan.expected_instructions.iter().chain(of_contract).map(String::as_str).collect()
 }

@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(3);
 /// Looks at the outputs of one call twice, in two runs, with a pause between them.
 pub(crate) fn check(trial: &mut GpuTrial<'_>) -> Result<String, Stop> {
     let setup = trial.setup;
-    let index = trial.smallest_bench()?;
+    let index = trial.setup.smallest_bench()?;
     let shape = &setup.shapes[index];
     let arena = &mut trial.state.arena;
     let (mut call, _) = Arena::place(shape, Side::Left, arena.slot(0));

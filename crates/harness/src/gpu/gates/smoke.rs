@@ -15,7 +15,7 @@ const RUNS: u32 = 3;
 /// says so.
 pub(crate) fn check(trial: &mut GpuTrial<'_>) -> Result<String, Stop> {
     let setup = trial.setup;
-    let index = trial.smallest_bench()?;
+    let index = trial.setup.smallest_bench()?;
     let shape = &setup.shapes[index];
     let case = &setup.contract.cases[0];
     let arena = &mut trial.state.arena;

@@ -16,7 +16,7 @@ use crate::gpu::timed::TimedPool;
 use crate::gpu::trial::GpuTrial;
 use crate::oracle::Oracle;
 use crate::setup::Setup;
-use crate::timing::{Series, summarise};
+use crate::timing::{PairRules, Series, summarise};
 use crate::trial::TimedOutputs;
 
 /// One batch in so many is compared with the oracle, besides the first and the last.
@@ -71,7 +71,7 @@ pub(crate) fn paired(
     index: usize,
 ) -> Result<Series, Stop> {
     let setup = trial.setup;
-    let rules = clock::rules(setup, trial.lane);
+    let rules = PairRules::of(setup, trial.lane);
     let timeout = trial.timeout(index);
     over_pool(trial, index, |trial, pool| {
         let name = &setup.baseline.name;
@@ -171,7 +171,7 @@ pub(crate) fn against_itself(
         return Ok(Series { baseline: series.candidate.clone(), ..series });
     }
     let (mut two, _) = Timed::warm_up(setup, index, pool, second, minute)?;
-    clock::pairs(&mut two, &mut one, clock::rules(setup, Lane::Verify), &mut Blind)
+    clock::pairs(&mut two, &mut one, PairRules::of(setup, Lane::Verify), &mut Blind)
 }
 
 /// What was looked at while the clock ran.
