@@ -19,7 +19,7 @@ use kernsmith_engine::{Engine, FrozenBaseline, Genesis, Parts, Past, StopSignal}
 use kernsmith_experiment_log::{RunWriter, run_directory};
 use kernsmith_op_contract::Contract;
 use kernsmith_search_config::SearchConfig;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::BenchError;
 use meter::{LogTime, Meter, PARTS, Timed, Watch, locked};
@@ -90,7 +90,7 @@ pub struct EngineReport {
     pub disk_over_source: f64,
     /// Peak resident memory of the process (`VmHWM`) when the search ended; `None` where the system does not say.
     pub peak_rss_mib: Option<f64>,
-    /// The same after the run was opened again in the same process, on top of what the search left behind.
+    /// Peak resident memory of the process that opened the run again.
     pub peak_rss_reopened_mib: Option<f64>,
     /// The same before anything was proposed.
     pub start_rss_mib: Option<f64>,
@@ -102,10 +102,46 @@ pub struct EngineReport {
     pub events: String,
 }
 
+/// What opening a run again takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reopened {
+    /// Candidates in the tree that was folded.
+    pub candidates: u64,
+    /// Those that passed, by their deepest judgement.
+    pub accepted: u64,
+    /// Judgements beyond the screen.
+    pub deeper_judgements: u64,
+    /// Wall time: every sum and the chain checked, every source found, and the fold into the tree.
+    pub seconds: f64,
+    /// Peak resident memory of the process (`VmHWM`) afterwards; `None` where the system does not say.
+    pub peak_rss_mib: Option<f64>,
+}
+
+/// Opens the run that [`measure_engine`] left in a folder, as `resume` does before its first new candidate.
+pub fn measure_reopening(options: &EngineOptions) -> Result<Reopened, BenchError> {
+    let directory = run_directory(&options.folder, &run_id()?);
+    let begun = Instant::now();
+    let mut past = Past::new(&config(options)?);
+    drop(RunWriter::open_with(&directory, |entry| past.apply(&entry))?);
+    let seconds = begun.elapsed().as_secs_f64();
+    let counts = past.tree().counts();
+    Ok(Reopened {
+        candidates: counts.proposed,
+        accepted: counts.accepted,
+        deeper_judgements: counts.judgements - counts.judged,
+        seconds,
+        peak_rss_mib: usage::peak_rss_mib(),
+    })
+}
+
 /// Runs the search and opens its log again. `progress` is told how many candidates have been proposed.
+///
+/// `reopen` is [`measure_reopening`], in a process of its own where there is one: `resume` starts in a fresh process too, and
+/// not in the heap that a search left behind.
 pub fn measure_engine(
     options: &EngineOptions,
     progress: &(dyn Fn(u64) + Sync),
+    reopen: &dyn Fn(&EngineOptions) -> Result<Reopened, BenchError>,
 ) -> Result<EngineReport, BenchError> {
     if options.candidates < PARTS {
         let value = options.candidates.to_string();
@@ -119,24 +155,19 @@ pub fn measure_engine(
     let start_rss_mib = usage::peak_rss_mib();
     let (meter, seconds) = runtime.block_on(search(options, contract, progress))?;
     let peak_rss_mib = usage::peak_rss_mib();
+    let reopened = reopen(options)?;
     let directory = run_directory(&options.folder, &run_id()?);
-    let begun = Instant::now();
-    let mut past = Past::new(&config(options)?);
-    let writer = RunWriter::open_with(&directory, |entry| past.apply(&entry))?;
-    let resume_seconds = begun.elapsed().as_secs_f64();
-    drop(writer);
     let disk =
         usage::DiskUse::of(&directory).map_err(|source| BenchError::Read { path: directory, source })?;
     let count = options.candidates as f64;
     let (first, last) = (meter.part(0), meter.part(PARTS as usize - 1));
-    let counts = past.tree().counts();
     Ok(EngineReport {
-        candidates: counts.proposed,
+        candidates: reopened.candidates,
         source_bytes: options.source_bytes,
         seed: options.seed,
         width: WIDTH,
         seconds,
-        per_second: counts.proposed as f64 / seconds,
+        per_second: reopened.candidates as f64 / seconds,
         per_second_first_tenth: 1e3 / first.wall_ms,
         per_second_last_tenth: 1e3 / last.wall_ms,
         cpu_ms_first_tenth: first.cpu_ms,
@@ -144,18 +175,18 @@ pub fn measure_engine(
         log_ms_first_tenth: first.log_ms,
         log_ms_last_tenth: last.log_ms,
         entries: meter.entries,
-        accepted: counts.accepted,
-        deeper_judgements: counts.judgements - counts.judged,
+        accepted: reopened.accepted,
+        deeper_judgements: reopened.deeper_judgements,
         promotions: meter.promotions,
         history_bytes_per_candidate: disk.history as f64 / count,
         pack_bytes_per_candidate: disk.pack as f64 / count,
         disk_bytes_per_candidate: disk.all as f64 / count,
         disk_over_source: disk.all as f64 / (count * options.source_bytes as f64),
         peak_rss_mib,
-        peak_rss_reopened_mib: usage::peak_rss_mib(),
+        peak_rss_reopened_mib: reopened.peak_rss_mib,
         start_rss_mib,
-        resume_seconds,
-        resume_seconds_per_100k_entries: resume_seconds * 1e5 / meter.entries as f64,
+        resume_seconds: reopened.seconds,
+        resume_seconds_per_100k_entries: reopened.seconds * 1e5 / meter.entries as f64,
         events: Digest::from_bytes(*meter.events.finalize().as_bytes()).short(),
     })
 }
@@ -246,7 +277,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().to_owned();
         let options = EngineOptions { candidates: 300, source_bytes: 600, seed, folder };
-        measure_engine(&options, &|_| ()).unwrap()
+        measure_engine(&options, &|_| (), &measure_reopening).unwrap()
     }
 
     #[test]

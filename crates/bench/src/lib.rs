@@ -14,7 +14,7 @@ mod t4;
 mod threads;
 
 pub use ablation::{AblationOptions, AblationReport, AblationRow, Arm, measure_ablation};
-pub use engine::{EngineOptions, EngineReport, measure_engine};
+pub use engine::{EngineOptions, EngineReport, Reopened, measure_engine, measure_reopening};
 pub use error::BenchError;
 pub use landscape::{ScoreQuality, Terrain};
 pub use recorded::{RecordedOptions, RecordedReport, SpaceRow, measure_recorded};
