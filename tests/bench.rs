@@ -59,3 +59,21 @@ fn the_engine_alone_leaves_a_run_that_is_whole() {
     assert!(report["engine"]["cpu_ms_last_tenth"].as_f64().is_some_and(|time| time > 0.0), "{report}");
     place.run(&["log", "verify", "bench-engine", "--log-dir", "here"]).expect(0);
 }
+
+#[test]
+fn the_cost_of_judging_is_told_gate_by_gate() {
+    let place = Place::new();
+    let report =
+        place.run(&["bench", "harness", "rmsnorm_f32", "--runs", "1", "--format", "json"]).expect(0).json();
+    let courses = report["harness"]["courses"].as_array().expect("courses");
+    assert_eq!(courses.len(), 2, "{report}");
+    for (course, name, passes) in [(&courses[0], "screen", 1), (&courses[1], "full", 2)] {
+        assert_eq!(course["course"], name, "{report}");
+        assert!(course["wall_ms"].as_f64().is_some_and(|time| time > 0.0), "{report}");
+        let gates = course["gates"].as_array().expect("gates");
+        let met = |gate: &str| gates.iter().filter(|row| row["gate"] == gate).count();
+        assert_eq!((met("build"), met("correctness"), met("timing")), (1, passes, 1), "{report}");
+    }
+    let refused = place.run(&["bench", "harness", "rmsnorm_f32", "--runs", "0"]).expect(2);
+    assert!(refused.stderr.contains("--runs 0"), "{}", refused.stderr);
+}
