@@ -15,6 +15,11 @@ const DRIVER_FUNCTIONS: &[(&str, &str)] = &[
     ("malloc", "the device's heap outlives a launch; memory stands in the plan"),
     ("free", "the device's heap outlives a launch; memory stands in the plan"),
     ("cuda", "launches and memory stand in the plan"),
+    (
+        "__cuda_syscall",
+        "the driver carries out an instruction that this architecture lacks in this form; a copy into the block's own shared \
+         memory names it `.shared::cta`, not `.shared::cluster`",
+    ),
 ];
 
 /// Headers that wait with the device's clock.
@@ -215,6 +220,14 @@ mod tests {
         object.undefined.push("vprintf".into());
         let (class, detail) = class(&object, "", &[]).expect("refused");
         assert!(class == FailureClass::ForbiddenImport && detail.contains("printf"), "{detail}");
+    }
+
+    #[test]
+    fn an_instruction_that_becomes_a_call_into_the_driver_is_named_with_its_remedy() {
+        let mut object = facts(&["CALL.ABS"]);
+        object.undefined.push("__cuda_syscall_cp_async_bulk_unicast".into());
+        let (class, detail) = class(&object, "", &[]).expect("refused");
+        assert!(class == FailureClass::ForbiddenImport && detail.contains(".shared::cta"), "{detail}");
     }
 
     #[test]
