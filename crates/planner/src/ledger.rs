@@ -12,41 +12,39 @@ type Half = [u8; 16];
 
 /// All attempts in order of their entries. A log numbers upwards, so that a new one nearly always goes to the end.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Attempts(Vec<Attempted>);
+pub(crate) struct Attempts {
+    attempts: Vec<Attempted>,
+    /// The entry of each, once more: a search among numbers alone stays in the processor's cache, whatever the length of the run.
+    seqs: Vec<Seq>,
+}
 
 impl Attempts {
     fn place(&self, seq: Seq) -> Result<usize, usize> {
-        // Verdicts come soon after their proposals: the search begins at the end, in strides that double.
-        let (mut from, mut stride) = (self.0.len(), 1);
-        while from > 0 && self.0[from - 1].seq >= seq {
-            from = from.saturating_sub(stride);
-            stride *= 2;
+        if self.seqs.last().is_none_or(|last| *last < seq) {
+            return Err(self.seqs.len());
         }
-        let to = self.0.len().min(from + stride);
-        self.0[from..to]
-            .binary_search_by_key(&seq, |attempt| attempt.seq)
-            .map(|place| from + place)
-            .map_err(|place| from + place)
+        self.seqs.binary_search(&seq)
     }
 
     pub(crate) fn get(&self, seq: Seq) -> Option<&Attempted> {
-        self.0.get(self.place(seq).ok()?)
+        self.attempts.get(self.place(seq).ok()?)
     }
 
     pub(crate) fn get_mut(&mut self, seq: Seq) -> Option<&mut Attempted> {
         let place = self.place(seq).ok()?;
-        self.0.get_mut(place)
+        self.attempts.get_mut(place)
     }
 
     /// Takes in an attempt whose entry is not known yet.
     pub(crate) fn insert(&mut self, attempt: Attempted) {
         if let Err(place) = self.place(attempt.seq) {
-            self.0.insert(place, attempt);
+            self.seqs.insert(place, attempt.seq);
+            self.attempts.insert(place, attempt);
         }
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Attempted> {
-        self.0.iter()
+        self.attempts.iter()
     }
 }
 
