@@ -2,6 +2,7 @@
 
 mod adversarial;
 mod architecture;
+mod batch;
 mod bench;
 mod conformance;
 mod contracts;

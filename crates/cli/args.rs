@@ -119,6 +119,9 @@ pub(crate) enum Command {
     /// List, show and verify runs.
     #[command(subcommand)]
     Log(commands::log::Verb),
+    /// Take candidates to another machine, judge them there, and bring the evidence back.
+    #[command(subcommand)]
+    Batch(commands::batch::Verb),
     /// Ask a model to break the harness, and file what got through.
     Audit(commands::audit::Args),
     /// Test an endpoint for the model proposer.

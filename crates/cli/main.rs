@@ -45,6 +45,7 @@ fn run(cli: Cli) -> Answer {
         Command::Skill(verb) => commands::skill::run(&global, verb),
         Command::Isa(verb) => commands::isa::run(&global, verb),
         Command::Log(verb) => commands::log::run(&global, verb),
+        Command::Batch(verb) => commands::batch::run(&global, &verb),
         Command::Audit(args) => commands::audit::run(&global, &args),
         Command::Llm(verb) => commands::llm::run(&global, verb),
         Command::Brief(args) => commands::brief::run(&global, &args),

@@ -1,6 +1,7 @@
 //! From what was typed to what is needed: configuration, contract, toolchain, harness, log.
 
 pub(crate) mod audit;
+pub(crate) mod batch;
 mod elapsed;
 pub(crate) mod hunt;
 mod memory;
@@ -240,7 +241,12 @@ impl Bench {
         Self::with_config(global, &opened.target, config)
     }
 
-    fn with_config(global: &Global, target: &Target, config: SearchConfig) -> Result<Self, CliError> {
+    /// A bench with exactly this configuration.
+    pub(crate) fn with_config(
+        global: &Global,
+        target: &Target,
+        config: SearchConfig,
+    ) -> Result<Self, CliError> {
         let self_exe = std::env::current_exe().map_err(CliError::apparatus)?;
         // Before anything is run, and before a log is begun.
         kernsmith_sandbox::demand(&self_exe, minimum_sandbox(&config)?).map_err(CliError::apparatus)?;

@@ -31,7 +31,7 @@ const LAYERS: [&[&str]; 6] = [
         "device",
         "planner",
     ],
-    &["brief", "autotune", "llm", "wire"],
+    &["brief", "autotune", "llm", "wire", "batch"],
     &["worker", "harness", "engine", "mine", "report"],
     &["bench"],
     &["cli", "serve", "fleet", "xtask"],

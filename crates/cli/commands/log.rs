@@ -93,13 +93,14 @@ fn list(global: &Global) -> Answer {
         if global.format == Format::Human {
             let best = run.best_ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}x"));
             data(&format!(
-                "{:44} {:16} {:12} {:>5} candidates {:>5} accepted  best {best:>9}  {}",
+                "{:44} {:16} {:12} {:>5} candidates {:>5} accepted  best {best:>9}  {}{}",
                 run.run,
                 run.contract,
                 run.target,
                 run.candidates,
                 run.accepted,
-                session::word(&run.state)
+                session::word(&run.state),
+                if run.imported_from.is_some() { ", imported" } else { "" }
             ));
         } else {
             data(&serde_json::to_string(run).map_err(CliError::internal)?);

@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::session;
 
 /// What is built for where `cuda` names no architecture and no device does.
-const DEFAULT_ARCHITECTURE: &str = "sm_90a";
+pub(crate) const DEFAULT_ARCHITECTURE: &str = "sm_90a";
 
 /// Judges text, plan and cubin, and prints what was found.
 pub(crate) fn run(global: &Global, word: &str, contract: &Contract, source: &str, plan: &Plan) -> Answer {
@@ -55,7 +55,7 @@ fn target(word: &str) -> Result<Target, CliError> {
 }
 
 /// The architecture of the first device, as the driver's own tool names it.
-fn first_device() -> Option<String> {
+pub(crate) fn first_device() -> Option<String> {
     let output = Command::new("nvidia-smi")
         .args(["--query-gpu=compute_cap", "--format=csv,noheader", "--id=0"])
         .stdin(Stdio::null())

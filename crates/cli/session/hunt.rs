@@ -232,10 +232,6 @@ pub(crate) fn opened(
         // The same word as in every packet: outcomes of one fingerprint compare.
         ("fingerprint".to_owned(), harness.environment().fingerprint),
     ]);
-    // A shipped contract is found by its relative folder anywhere; any other only by its whole path.
-    let shipped = contract.directory.starts_with(kernsmith_op_contract::FOLDER);
-    let absolute = if shipped { None } else { std::path::absolute(&contract.directory).ok() };
-    let directory = absolute.unwrap_or_else(|| contract.directory.clone());
     Opened {
         format: LOG_FORMAT,
         run_id: run_id.clone(),
@@ -243,7 +239,7 @@ pub(crate) fn opened(
         contract: contract.name.clone(),
         contract_version: contract.version,
         contract_digest: contract.digest,
-        contract_path: directory.display().to_string(),
+        contract_path: contract_path(contract),
         target: bench.target.clone(),
         seed,
         config: bench.config.effective(),
@@ -254,11 +250,18 @@ pub(crate) fn opened(
     }
 }
 
+/// A shipped contract is found by its relative folder anywhere; any other only by its whole path.
+pub(crate) fn contract_path(contract: &Contract) -> String {
+    let shipped = contract.directory.starts_with(kernsmith_op_contract::FOLDER);
+    let absolute = if shipped { None } else { std::path::absolute(&contract.directory).ok() };
+    absolute.unwrap_or_else(|| contract.directory.clone()).display().to_string()
+}
+
 fn caches(host: &Host) -> String {
     format!("L1d {} B a core, L2 {} B a core, L3 {} B", host.l1d_bytes, host.l2_bytes, host.l3_bytes)
 }
 
-fn program() -> String {
+pub(crate) fn program() -> String {
     format!("kernsmith {}", env!("CARGO_PKG_VERSION"))
 }
 

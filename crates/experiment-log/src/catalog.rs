@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::run_name;
 use crate::history::{Chain, Lines};
 use crate::line::Line;
-use crate::{HISTORY_FILE, LogError, RUNS_FOLDER, SEAL_FILE};
+use crate::{HISTORY_FILE, LogError, RUNS_FOLDER, SEAL_FILE, provenance};
 
 /// Whether a run is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ pub struct RunSummary {
     pub closed: Option<String>,
     /// Whether it is done.
     pub state: RunState,
+    /// Where it was taken from, where another machine wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported_from: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -104,6 +107,7 @@ pub fn summarise(directory: &Path) -> Result<RunSummary, LogError> {
         best_ratio: None,
         closed: None,
         state: if sealed { RunState::Sealed } else { RunState::Open },
+        imported_from: provenance(directory).map(|provenance| provenance.from),
     };
     let mut verdicts = HashMap::new();
     let mut chain = Chain::start();

@@ -38,7 +38,7 @@ pub const VIEWS: [&str; 10] = [
 ];
 
 /// Raised with every change of the tables: an index of another version is made again.
-const INDEX_VERSION: i64 = 1;
+const INDEX_VERSION: i64 = 2;
 const TABLES: &str = include_str!("index/tables.sql");
 const PUBLIC_VIEWS: &str = include_str!("index/views.sql");
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -8,6 +8,7 @@
 //! over the runs of one log folder.
 
 mod ahead;
+mod archive;
 mod bug;
 mod bundle;
 mod catalog;
@@ -25,8 +26,12 @@ mod staging;
 mod verify;
 mod writer;
 
+pub use archive::{Archive, Content, Part, write_archive};
 pub use bug::{BUGS_FOLDER, HarnessBug, file_bug};
-pub use bundle::{BUNDLE_FORMAT, PROVENANCE_FILE, Provenance, import, importable, write_bundle};
+pub use bundle::{
+    BUNDLE_FORMAT, PROVENANCE_FILE, Provenance, Taken, import, import_again, importable, provenance,
+    run_files, write_bundle,
+};
 pub use catalog::{RunState, RunSummary, find, list, summarise};
 pub use error::LogError;
 pub use fork::{Forked, fork};

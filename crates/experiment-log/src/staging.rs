@@ -19,6 +19,11 @@ impl Staging {
     /// Makes an empty one; refuses where the real log folder has a run of that name already.
     pub(crate) fn create(root: &Path, run: &RunId) -> Result<Self, LogError> {
         refuse_existing(root, run)?;
+        Self::beside(root, run)
+    }
+
+    /// The same, for a run that is there already.
+    pub(crate) fn beside(root: &Path, run: &RunId) -> Result<Self, LogError> {
         let place = root.join(format!(".staging-{run}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&place);
         std::fs::create_dir_all(place.join(RUNS_FOLDER)).map_err(LogError::io("create", &place))?;
@@ -33,12 +38,7 @@ impl Staging {
     /// Moves the finished run into the real log folder, durably.
     pub(crate) fn publish(self, run: &RunId) -> Result<PathBuf, LogError> {
         refuse_existing(&self.target, run)?;
-        let staged = run_directory(&self.root, run);
-        for file in std::fs::read_dir(&staged).map_err(LogError::io("list", &staged))? {
-            let path = file.map_err(LogError::io("list", &staged))?.path();
-            File::open(&path).and_then(|file| file.sync_all()).map_err(LogError::io("sync", &path))?;
-        }
-        sync_directory(&staged)?;
+        let staged = self.settle(run)?;
         let directory = run_directory(&self.target, run);
         let runs = self.target.join(RUNS_FOLDER);
         std::fs::create_dir_all(&runs).map_err(LogError::io("create", &runs))?;
@@ -46,6 +46,28 @@ impl Staging {
         sync_directory(&runs)?;
         sync_directory(&self.target)?;
         Ok(directory)
+    }
+
+    /// Moves the finished run into the place of one that is there, durably.
+    pub(crate) fn replace(self, run: &RunId) -> Result<PathBuf, LogError> {
+        let staged = self.settle(run)?;
+        let directory = run_directory(&self.target, run);
+        let old = self.root.join("replaced");
+        std::fs::rename(&directory, &old).map_err(LogError::io("replace", &directory))?;
+        std::fs::rename(&staged, &directory).map_err(LogError::io("create", &directory))?;
+        sync_directory(&self.target.join(RUNS_FOLDER))?;
+        Ok(directory)
+    }
+
+    /// Everything of the staged run is on disk.
+    fn settle(&self, run: &RunId) -> Result<PathBuf, LogError> {
+        let staged = run_directory(&self.root, run);
+        for file in std::fs::read_dir(&staged).map_err(LogError::io("list", &staged))? {
+            let path = file.map_err(LogError::io("list", &staged))?.path();
+            File::open(&path).and_then(|file| file.sync_all()).map_err(LogError::io("sync", &path))?;
+        }
+        sync_directory(&staged)?;
+        Ok(staged)
     }
 }
 

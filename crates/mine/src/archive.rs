@@ -1,6 +1,6 @@
 //! Every attempt of many runs, once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use kernsmith_core::event::{ForkedFrom, Opened};
@@ -86,6 +86,8 @@ pub struct Archive {
     pub attempts: Vec<Attempt>,
     /// Names of the runs.
     pub runs: Vec<String>,
+    /// Those of them that another machine wrote.
+    pub imported: BTreeSet<String>,
     /// What was left out, and why.
     pub notes: Vec<String>,
     pub(crate) pairs: Vec<Pair>,
@@ -162,7 +164,12 @@ impl Archive {
                 continue;
             }
             match Reading::of(reader.entries()?) {
-                Ok(reading) => archive.settle(&summary.run, reading),
+                Ok(reading) => {
+                    archive.settle(&summary.run, reading);
+                    if summary.imported_from.is_some() {
+                        archive.imported.insert(summary.run);
+                    }
+                }
                 Err(error) => archive.notes.push(format!("{} left out: {error}", summary.run)),
             }
         }

@@ -47,6 +47,9 @@ pub struct FrontierRow {
     pub best_at: Option<String>,
     /// Runs that tried it.
     pub runs: u32,
+    /// Those of them that another machine wrote.
+    #[serde(default)]
+    pub imported: u32,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +95,7 @@ pub fn frontier(archive: &Archive, domains: &[Domain]) -> Vec<FrontierRow> {
             best_ratio: cell.best.as_ref().map(|(ratio, _)| *ratio),
             best_at: cell.best.map(|(_, at)| at),
             runs: cell.runs.len() as u32,
+            imported: cell.runs.iter().filter(|run| archive.imported.contains(**run)).count() as u32,
         })
         .collect()
 }
@@ -116,7 +120,7 @@ impl<'a> Cell<'a> {
 /// The rows as CSV with a header (RFC 4180).
 pub fn frontier_csv(rows: &[FrontierRow]) -> String {
     let mut text =
-        "contract,target,template,gene,value,tried,passed,failed,unknown,best_ratio,best_at,runs\n"
+        "contract,target,template,gene,value,tried,passed,failed,unknown,best_ratio,best_at,runs,imported\n"
             .to_owned();
     for row in rows {
         let value = row.value.to_string();
@@ -125,13 +129,14 @@ pub fn frontier_csv(rows: &[FrontierRow]) -> String {
         let at = row.best_at.as_deref().unwrap_or_default();
         let _ = writeln!(
             text,
-            "{},{},{},{},{},{best},{at},{}",
+            "{},{},{},{},{},{best},{at},{},{}",
             names.join(","),
             row.tried,
             row.passed,
             row.failed,
             row.unknown,
-            row.runs
+            row.runs,
+            row.imported
         );
     }
     text

@@ -1,14 +1,19 @@
 //! What a contract holds, and the questions that others ask of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use kernsmith_core::{Bindings, Digest, Expr, ExprError, Plan, Target};
 use kernsmith_tensor::{DType, Distribution, Tolerance};
 
+use crate::ContractError;
+use crate::library::CONTRACT_FILE;
+
 /// The newest contract format that this version reads.
 pub(crate) const CONTRACT_FORMAT: i64 = 1;
+/// The name of the file with notes.
+pub(crate) const NOTES_FILE: &str = "README.md";
 
 /// The known families with what each means; skills choose their templates by family.
 pub const FAMILIES: &[(&str, &str)] = &[
@@ -280,6 +285,22 @@ impl Contract {
             Some(limit) => drawn.with_limit(extent(std::slice::from_ref(limit), axes)?),
             None => drawn,
         })
+    }
+
+    /// The files that the contract is made of, as they are on disk now, and its README where it has one: name and bytes.
+    pub fn files(&self) -> Result<BTreeMap<String, Vec<u8>>, ContractError> {
+        let baselines = self.baselines.iter().map(|baseline| baseline.file.as_str());
+        let mut names: BTreeSet<&str> = baselines.chain([CONTRACT_FILE, self.oracle.file.as_str()]).collect();
+        if !self.notes.is_empty() {
+            names.insert(NOTES_FILE);
+        }
+        let read = |name: &str| {
+            let path = self.directory.join(name);
+            let bytes = std::fs::read(&path);
+            let bytes = bytes.map_err(|cause| ContractError::File { action: "read", path, cause })?;
+            Ok((name.to_owned(), bytes))
+        };
+        names.into_iter().map(read).collect()
     }
 
     /// The workloads of one role, in file order.

@@ -64,7 +64,7 @@ impl Contract {
         let mut contract = parse(&path.display().to_string(), &text, &read)
             .map_err(|problems| ContractError::Invalid { path, problems })?;
         directory.clone_into(&mut contract.directory);
-        contract.notes = read("README.md").unwrap_or_default();
+        contract.notes = read(crate::contract::NOTES_FILE).unwrap_or_default();
         Ok(contract)
     }
 }

@@ -56,7 +56,7 @@ pub(super) fn frontier(global: &Global, args: &MineArgs) -> Answer {
     let table = table(
         &[
             "template", "gene", "value", "tried", "passed", "failed", "unknown", "best", "best_at", "runs",
-            "contract", "target",
+            "imported", "contract", "target",
         ],
         rows.iter().map(|row| {
             let mut cells = vec![text(&row.template), text(&row.gene), text(&row.value.to_string())];
@@ -64,7 +64,8 @@ pub(super) fn frontier(global: &Global, args: &MineArgs) -> Answer {
                 [row.tried, row.passed, row.failed, row.unknown].map(|count| Cell::Int(i64::from(count))),
             );
             cells.extend([real(row.best_ratio), row.best_at.as_deref().map_or(Cell::Null, text)]);
-            cells.extend([Cell::Int(i64::from(row.runs)), text(&row.contract), text(&row.target)]);
+            cells.extend([row.runs, row.imported].map(|count| Cell::Int(i64::from(count))));
+            cells.extend([text(&row.contract), text(&row.target)]);
             cells
         }),
     );

@@ -5,7 +5,7 @@ use kernsmith_experiment_log::RunReader;
 use kernsmith_planner::Tree;
 
 use crate::args::{Format, Global};
-use crate::console::{data, entry_line};
+use crate::console::{data, entry_line, note};
 use crate::error::{Answer, CliError};
 use crate::exit::Exit;
 use crate::session;
@@ -13,6 +13,14 @@ use crate::session;
 /// A run's entries, a line each.
 pub(super) fn show_run(global: &Global, run: &str) -> Answer {
     let reader = session::reader(global, run)?;
+    if let Some(provenance) = kernsmith_experiment_log::provenance(reader.directory()) {
+        let device =
+            provenance.facts.get("device").map(|device| format!(", on {device}")).unwrap_or_default();
+        note(&format!(
+            "written by another machine{device}; imported from {} at {}",
+            provenance.from, provenance.time
+        ));
+    }
     let mut tree = Tree::default();
     for entry in reader.entries().map_err(CliError::log)? {
         let entry = entry.map_err(CliError::log)?;

@@ -13,7 +13,7 @@ use super::fold::Fold;
 use crate::error::run_name;
 use crate::history::{Chain, Lines, bad_event};
 use crate::line::is_known;
-use crate::{HISTORY_FILE, LogError, RunReader, SEAL_FILE};
+use crate::{HISTORY_FILE, LogError, RunReader, SEAL_FILE, provenance};
 
 /// Everything of a run, in the order in which it is taken out.
 const TABLES_OF_A_RUN: [&str; 8] =
@@ -221,16 +221,16 @@ fn turn_page(database: &Connection, book: &Bookmark, directory: &Path) -> rusqli
     note_state(database, book, directory)
 }
 
-/// The seal is a file of its own and comes and goes without the history.
+/// The seal is a file of its own and comes and goes without the history; so is the note of where a run came from.
 fn note_state(database: &Connection, book: &Bookmark, directory: &Path) -> rusqlite::Result<()> {
     let state = match (book.damaged, directory.join(SEAL_FILE).exists()) {
         (true, _) => "damaged",
         (false, true) => "sealed",
         (false, false) => "open",
     };
-    database
-        .execute("UPDATE runs SET state = ?2 WHERE id = ?1 AND state <> ?2", params![book.id, state])
-        .map(drop)
+    let imported = provenance(directory).map(|provenance| provenance.from);
+    let sql = "UPDATE runs SET state = ?2, imported_from = ?3 WHERE id = ?1 AND (state <> ?2 OR imported_from IS NOT ?3)";
+    database.execute(sql, params![book.id, state, imported]).map(drop)
 }
 
 /// Takes a run out of the index.

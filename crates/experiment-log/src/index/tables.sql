@@ -14,7 +14,9 @@ CREATE TABLE runs (
     -- From later ones.
     last_time TEXT, baseline TEXT, baseline_us REAL, noise_floor REAL,
     champion INTEGER, champion_ratio REAL, champion_low REAL, champion_high REAL,
-    closed TEXT, wall_seconds REAL
+    closed TEXT, wall_seconds REAL,
+    -- From imported.json.
+    imported_from TEXT
 );
 CREATE TABLE entries (
     run_id INTEGER NOT NULL, seq INTEGER NOT NULL, time TEXT NOT NULL, type TEXT NOT NULL,

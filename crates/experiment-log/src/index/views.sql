@@ -6,7 +6,7 @@ CREATE VIEW v_runs AS SELECT
     (SELECT count(*) FROM proposals p WHERE p.run_id = r.id AND p.status = 'rejected') AS rejected,
     champion, champion_ratio, champion_low, champion_high, baseline, baseline_us, noise_floor, wall_seconds,
     seed, device, compiler, compiler_digest, fingerprint, contract_digest, config_digest, config, program, format, forked_from,
-    first, last, damage
+    first, last, damage, imported_from
 FROM runs r;
 CREATE VIEW v_candidates AS SELECT
     r.run, p.seq, r.contract, r.contract_version, r.target, p.node, n.path AS strategy, p.template, p.genome,
