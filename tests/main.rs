@@ -15,6 +15,8 @@ mod isa;
 mod llm;
 mod memory;
 mod resilience;
+mod rivals;
 mod search;
 mod siege;
 mod support;
+mod toolchain;

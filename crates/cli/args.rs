@@ -101,6 +101,8 @@ pub(crate) enum Command {
     Resume(commands::resume::Args),
     /// Take one candidate through all gates.
     Evaluate(commands::evaluate::Args),
+    /// Time the kernels of others on a contract's shapes: the rivals that it names.
+    Rivals(commands::rivals::Args),
     /// Judge a recorded candidate again.
     Replay(commands::replay::Args),
     /// Print a run's tree of strategies.

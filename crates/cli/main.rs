@@ -38,6 +38,7 @@ fn run(cli: Cli) -> Answer {
         Command::Search(args) => commands::search::run(&global, &args),
         Command::Resume(args) => commands::resume::run(&global, &args),
         Command::Evaluate(args) => commands::evaluate::run(&global, &args),
+        Command::Rivals(args) => commands::rivals::run(&global, &args),
         Command::Replay(args) => commands::replay::run(&global, &args),
         Command::Tree(args) => commands::tree::run(&global, &args),
         Command::Report(args) => commands::report::run(&global, &args),

@@ -99,7 +99,7 @@ pub(crate) fn recorded_baseline(reader: &RunReader) -> Result<Option<(String, Pl
 /// Compilations for a GPU at the same time, at most: each helper holds a compiler in memory.
 const COMPILE_HELPERS_MAX: u32 = 8;
 /// The GPU that is used where a target names none by number.
-const FIRST_GPU: u32 = 0;
+pub(crate) const FIRST_GPU: u32 = 0;
 
 /// A target word; `cpu` is this machine's, `cuda` is what the first GPU is.
 pub(crate) fn target(text: &str) -> Result<Target, CliError> {
@@ -363,6 +363,7 @@ impl Bench {
             confirm_pairs: pairs(defaults.confirm_pairs.1),
             verify_half_width: harness.verify_half_width,
             confirm_half_width: harness.confirm_half_width,
+            python_rivals: harness.rivals,
             ..defaults
         })
     }

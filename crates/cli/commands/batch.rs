@@ -46,6 +46,9 @@ pub(crate) struct RunArgs {
     /// Wall time that each job may take in this session.
     #[arg(long, value_name = "SECONDS", alias = "budget-seconds")]
     wall_seconds: Option<f64>,
+    /// Time the contract's rivals in Python beside every confirmation, where their libraries are here.
+    #[arg(long)]
+    rivals: bool,
     /// Write the evidence although candidates are left; the work folder stays.
     #[arg(long)]
     partial: bool,
@@ -107,7 +110,13 @@ fn judge(global: &Global, args: &RunArgs) -> Answer {
         let problem = "was written with --partial and its work folder is gone; choose another --out";
         return Err(CliError::usage(format!("{} {problem}", args.out.display())));
     }
-    let batch = Batch { global, bundle: &bundle, log: work.join("log"), wall_seconds: args.wall_seconds };
+    let batch = Batch {
+        global,
+        bundle: &bundle,
+        log: work.join("log"),
+        wall_seconds: args.wall_seconds,
+        rivals: args.rivals,
+    };
     let limit = batch.run()?;
     let runs = batch.runs()?;
     let facts = batch::machine_facts(&runs)?;

@@ -204,13 +204,39 @@ fn log(global: &Global) -> Result<Check, CliError> {
     })
 }
 
-/// GPU targets come with a later version; what is there is said by name.
+/// The first GPU, as the driver describes it and as it is known by its name.
 fn gpu() -> Check {
-    let device = std::path::Path::new("/dev/nvidiactl").exists() || std::path::Path::new("/dev/kfd").exists();
-    let found = if device {
-        "a device is present; GPU targets are not part of this version"
-    } else {
-        "skipped: no CUDA or HIP device"
+    let check = |found: String, remedy: Option<&str>| Check {
+        name: "gpu",
+        usable: true,
+        found,
+        remedy: remedy.map(str::to_owned),
     };
-    Check { name: "gpu", usable: true, found: found.to_owned(), remedy: None }
+    let Ok(self_exe) = std::env::current_exe() else {
+        return check("skipped: this program cannot find itself".to_owned(), None);
+    };
+    match kernsmith_harness::gpu_facts(&self_exe, session::FIRST_GPU) {
+        Ok(facts) if facts.differences.is_empty() => {
+            check(format!("{}; worker behind {}", facts.description, facts.sandbox), None)
+        }
+        Ok(facts) => check(
+            format!(
+                "{}; worker behind {}; {}",
+                facts.description,
+                facts.sandbox,
+                facts.differences.join("; ")
+            ),
+            Some(
+                "a slice of a device, a limit on power or clocks, or another part under that name: ratios hold, SOL scores \
+                 compare only with the same device",
+            ),
+        ),
+        Err(error) => check(
+            format!("skipped: {error}"),
+            Some(
+                "none is needed to compile and audit (`evaluate --static-only`) or to send candidates elsewhere (`batch \
+                 export`)",
+            ),
+        ),
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use kernsmith_core::evidence::Rival;
 use kernsmith_core::{Candidate, Evidence, Language, Plan, Proposal, Target};
 
 use crate::args::{Format, Global};
@@ -30,8 +31,11 @@ pub(crate) struct Args {
     /// Measure against this kernel instead of the contract's own baseline.
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
+    /// Time the contract's rivals in Python too: torch.compile, cuBLAS, FlashInfer. GPU targets only.
+    #[arg(long)]
+    rivals: bool,
     /// Only the gates that need no device: compile, audit, report what the kernels take. CUDA targets only.
-    #[arg(long, conflicts_with_all = ["seed", "baseline"])]
+    #[arg(long, conflicts_with_all = ["seed", "baseline", "rivals"])]
     static_only: bool,
 }
 
@@ -48,7 +52,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> Answer {
     let source = session::read_text(&args.source)?;
     let plan = session::plan(args.plan.as_deref(), &contract.variable_axes())?;
     let baseline = args.baseline.as_deref().map(session::read_text).transpose()?;
-    let bench = Bench::open(global, &target)?;
+    let rivals = args.rivals.then(|| ("harness.rivals".to_owned(), "true".to_owned()));
+    let bench = Bench::open_with(global, &target, rivals.as_slice())?;
     let language = if matches!(target, Target::Cuda(_)) { Language::Cuda } else { Language::Cpp };
     let proposal = Proposal { language, ..Proposal::by_user(source, plan) };
     let candidate = Candidate::new(&contract.name, &target, proposal);
@@ -91,9 +96,7 @@ pub(crate) fn print(global: &Global, evidence: &Evidence) -> Result<(), CliError
                 row.ci_high
             ));
         }
-        for rival in &performance.rivals {
-            data(&format!("  against {}: {}", rival.name, rival_words(rival)));
-        }
+        print_rivals(&performance.rivals);
         let score = performance.sol_score.map(|score| format!(", SOL score {score:.3}")).unwrap_or_default();
         data(&format!(
             "accepted: {:.3}x [{:.3}, {:.3}] against {}{score}",
@@ -104,9 +107,29 @@ pub(crate) fn print(global: &Global, evidence: &Evidence) -> Result<(), CliError
     Ok(())
 }
 
-fn rival_words(rival: &kernsmith_core::evidence::Rival) -> String {
+/// A line a rival, and one below it for each workload.
+pub(crate) fn print_rivals(rivals: &[Rival]) {
+    for rival in rivals {
+        let version = rival.version.as_ref().map(|version| format!("  ({version})")).unwrap_or_default();
+        data(&format!("  against {}: {}{version}", rival.name, rival_words(rival)));
+        for row in &rival.workloads {
+            data(&format!(
+                "    {:20} {:>10}, this one {:>10}  {:.3}x [{:.3}, {:.3}]  {}",
+                row.workload,
+                time(row.median_us),
+                time(row.candidate_us),
+                row.ratio,
+                row.ci_low,
+                row.ci_high,
+                row.how
+            ));
+        }
+    }
+}
+
+fn rival_words(rival: &Rival) -> String {
     match (&rival.skipped, rival.ratio, rival.ci_low, rival.ci_high) {
-        (Some(reason), ..) => format!("skipped: {reason}"),
+        (Some(reason), ..) => format!("rival skipped: {reason}"),
         (None, Some(ratio), Some(low), Some(high)) => format!("{ratio:.3}x [{low:.3}, {high:.3}]"),
         _ => "not measured".to_owned(),
     }

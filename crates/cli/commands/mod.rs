@@ -14,6 +14,7 @@ pub(crate) mod log;
 pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod resume;
+pub(crate) mod rivals;
 pub(crate) mod search;
 pub(crate) mod skill;
 pub(crate) mod static_only;

@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// The model to ask, for `--proposer llm`.
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
+    /// Time the contract's rivals in Python beside every confirmation: torch.compile, cuBLAS, FlashInfer. GPU targets only.
+    #[arg(long)]
+    rivals: bool,
     /// Name of the run [default: made from time and contract].
     #[arg(long, value_name = "NAME")]
     run_id: Option<String>,
@@ -69,6 +72,7 @@ impl Args {
         set("search.seed", self.seed.map(|value| value.to_string()));
         set("proposer.kind", self.proposer.clone());
         set("search.memory", self.memory.clone());
+        set("harness.rivals", self.rivals.then(|| "true".to_owned()));
         set("llm.base_url", self.base_url.clone());
         set("llm.models", self.model.as_deref().map(session::list_of_one));
         settings

@@ -30,6 +30,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) log: PathBuf,
     /// Wall time that each job may take in this session; absent: no limit.
     pub(crate) wall_seconds: Option<f64>,
+    /// Whether rivals in Python are timed, whatever the bundle says.
+    pub(crate) rivals: bool,
 }
 
 /// The run of a job.
@@ -157,6 +159,7 @@ impl Batch<'_> {
         config.paths = PathsConfig { contracts: Vec::new(), skills: Vec::new(), cache: own.paths.cache };
         config.log.dir = self.log.display().to_string();
         config.search.memory = String::new();
+        config.harness.rivals |= self.rivals;
         config.report.write = false;
         Ok(config)
     }

@@ -97,6 +97,9 @@ pub struct Environment {
     /// Any gate that the configuration switched off or weakened, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub weakened: Vec<String>,
+    /// Where a GPU differs from what is known of its name, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub odd: Vec<String>,
 }
 
 /// What was checked.
@@ -212,7 +215,7 @@ pub struct WorkloadTiming {
 }
 
 /// The candidate against another named baseline.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Rival {
     /// Its name in the contract, such as `openblas`.
     pub name: String,
@@ -226,6 +229,31 @@ pub struct Rival {
     pub ci_low: Option<f64>,
     /// Upper end of it.
     pub ci_high: Option<f64>,
+    /// What it runs on, such as `torch 2.11.0, Python 3.12.3`; for a rival in Python.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// One row a bench workload, as far as it was measured; for a rival in Python.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workloads: Vec<RivalTiming>,
+}
+
+/// A rival on one bench workload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RivalTiming {
+    /// The workload.
+    pub workload: String,
+    /// The rival's median time of one call.
+    pub median_us: f64,
+    /// The candidate's, measured in turn with it.
+    pub candidate_us: f64,
+    /// Median of the paired ratios `rival / candidate`.
+    pub ratio: f64,
+    /// Lower end of its 95 % interval.
+    pub ci_low: f64,
+    /// Upper end of it.
+    pub ci_high: f64,
+    /// How it was called: `graph` or `plain`, with versions of its libraries.
+    pub how: String,
 }
 
 /// What was kept.

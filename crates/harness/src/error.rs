@@ -60,7 +60,8 @@ pub enum HarnessError {
     },
     /// There is no GPU that can be used.
     #[error(
-        "no GPU can be used here: {reason}; `kernsmith doctor` says more, `--static-only` judges without a device"
+        "no GPU can be used here: {reason}; `kernsmith doctor` says more, `kernsmith evaluate --static-only` compiles and audits \
+         without a device (`kernsmith toolchain install cuda` fetches the compiler), `kernsmith batch export` takes candidates to one"
     )]
     NoGpu {
         /// Why.

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use kernsmith_core::evidence::GateReport;
+use kernsmith_core::evidence::{GateReport, Rival};
 use kernsmith_core::{Candidate, Digest, Evaluate, Evidence, Gate, Lane, Performance, Plan};
 use kernsmith_toolchain::CodeObject;
 use kernsmith_toolchain::cuda::CudaObject;
@@ -348,6 +348,18 @@ pub(crate) fn freeze(inner: &Inner) -> Result<Performance, HarnessError> {
     }
     let performance = device.frozen.as_ref().map(|frozen| frozen.performance.clone());
     performance.ok_or_else(|| HarnessError::NoWorkload { contract: setup.contract.name.clone() })
+}
+
+/// The contract's rivals in pairs with the frozen baseline.
+pub(crate) fn rivals_of_baseline(inner: &Inner) -> Result<Vec<Rival>, HarnessError> {
+    freeze(inner)?;
+    let setup = &inner.setup;
+    let mut device = inner.device();
+    let (plan, object) = (setup.baseline.plan.clone(), device.baseline_object.clone());
+    let trusted = |stop: Stop| stop.trusted(&setup.baseline.name);
+    let mut trial = Trial::load(setup, &mut device, &plan, &object, Lane::Confirm, None).map_err(trusted)?;
+    trial.patient = true;
+    rivals::measure(&mut trial).map_err(trusted)
 }
 
 /// Puts the frozen baseline through the correctness gate before anything is measured against it.

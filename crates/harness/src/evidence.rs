@@ -125,5 +125,6 @@ pub(crate) fn environment(setup: &Setup, flags: &[String]) -> Environment {
         flags: flags.to_vec(),
         os: host.os.clone(),
         weakened: setup.options.weakened(),
+        odd: Vec::new(),
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kernsmith_core::evidence::Rival;
 use kernsmith_core::{Candidate, Evidence, Performance, Plan, Target};
 use kernsmith_isa_corpus::Rules;
 use kernsmith_op_contract::Contract;
@@ -131,6 +132,14 @@ impl Harness {
         match &self.side {
             Side::Cpu(inner) => evaluate::fully(inner, candidate),
             Side::Gpu(inner) => gpu::evaluate_fully(inner, candidate),
+        }
+    }
+
+    /// The contract's rivals on this platform against the frozen baseline; what is missing is said by name.
+    pub fn rivals(&self) -> Result<Vec<Rival>, HarnessError> {
+        match &self.side {
+            Side::Cpu(inner) => evaluate::rivals_of_baseline(inner),
+            Side::Gpu(inner) => gpu::rivals_of_baseline(inner),
         }
     }
 

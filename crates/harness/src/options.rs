@@ -63,6 +63,8 @@ pub struct HarnessOptions {
     pub calibration_hours: u64,
     /// Whether the contract's rivals are timed in the confirm lane.
     pub rivals: bool,
+    /// Whether those in Python are too; they take their time.
+    pub python_rivals: bool,
 }
 
 impl Default for HarnessOptions {
@@ -95,6 +97,7 @@ impl Default for HarnessOptions {
             recalibrate: false,
             calibration_hours: 24 * 7,
             rivals: true,
+            python_rivals: false,
         }
     }
 }

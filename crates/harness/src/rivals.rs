@@ -24,14 +24,11 @@ pub(crate) fn measure(trial: &mut Trial<'_>) -> Result<Vec<Rival>, Stop> {
 
 fn one(trial: &mut Trial<'_>, rival: &Baseline) -> Result<Rival, Stop> {
     let setup = trial.setup;
-    let skipped = |reason: String| Rival {
-        name: rival.name.clone(),
-        skipped: Some(reason),
-        median_us: None,
-        ratio: None,
-        ci_low: None,
-        ci_high: None,
-    };
+    let skipped =
+        |reason: String| Rival { name: rival.name.clone(), skipped: Some(reason), ..Rival::default() };
+    if rival.is_python() {
+        return Ok(skipped("rivals in Python are timed on a GPU only".to_owned()));
+    }
     let started = build_trusted(setup, &rival.source, &rival.plan, &rival.link)
         .and_then(|object| Runner::start(setup, WorkerRole::Trusted, &object.path, &rival.plan, setup.rng()));
     let mut runner = match started {
@@ -61,7 +58,9 @@ fn all_workloads(trial: &mut Trial<'_>, rival: &mut Runner) -> Result<Vec<(usize
             continue;
         };
         let meter = Meter::Kernel(&setup.contract, &setup.shapes[index]);
-        let outcome = rival.open_store(set.store, &set.inputs, &set.outputs).and_then(|()| {
+        let ours = trial.kernel.open_store(set.store, &set.inputs, &set.outputs);
+        let theirs = ours.and_then(|()| rival.open_store(set.store, &set.inputs, &set.outputs));
+        let outcome = theirs.and_then(|()| {
             let runners = (&mut trial.kernel, &mut *rival);
             pairs((&meter, &meter), &mut set, runners, rules, options, timeout, &mut quiet())
         });
@@ -91,5 +90,6 @@ fn summary(setup: &Setup, rival: &Baseline, measured: &[(usize, Series)]) -> Res
         ratio: Some(joint.ratio),
         ci_low: Some(joint.low),
         ci_high: Some(joint.high),
+        ..Rival::default()
     })
 }

@@ -227,6 +227,13 @@ impl Role {
     }
 }
 
+impl Baseline {
+    /// Whether it is a function of a Python file, which the harness calls through the libraries that it names.
+    pub fn is_python(&self) -> bool {
+        std::path::Path::new(&self.file).extension().is_some_and(|extension| extension == "py")
+    }
+}
+
 impl BaselineRole {
     /// The word used in contract files.
     pub const fn as_str(self) -> &'static str {

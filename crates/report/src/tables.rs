@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kernsmith_core::evidence::{
-    Environment, GateReport, ObjectFacts, Rival, Security, Validation, WorkloadTiming,
+    Environment, GateReport, ObjectFacts, Rival, RivalTiming, Security, Validation, WorkloadTiming,
 };
 use kernsmith_core::{Evidence, FailureClass};
 use kernsmith_planner::Counts;
@@ -126,20 +126,36 @@ pub(crate) fn workloads(timings: &[WorkloadTiming]) -> Vec<WorkloadRow> {
         .collect()
 }
 
+/// A row a rival, and one below it for each workload that was measured on its own.
 pub(crate) fn rivals(rivals: &[Rival]) -> Vec<RivalRow> {
     rivals
         .iter()
-        .map(|rival| RivalRow {
-            name: rival.name.clone(),
-            median: or_nothing(rival.median_us, microseconds),
-            ratio: or_nothing(rival.ratio, ratio),
-            interval: match (rival.ci_low, rival.ci_high) {
-                (Some(low), Some(high)) => interval(low, high),
-                _ => NOTHING.to_owned(),
-            },
-            note: rival.skipped.as_ref().map(|reason| format!("not measured: {reason}")).unwrap_or_default(),
-        })
+        .flat_map(|rival| std::iter::once(whole(rival)).chain(rival.workloads.iter().map(part)))
         .collect()
+}
+
+fn whole(rival: &Rival) -> RivalRow {
+    let version = rival.version.clone().unwrap_or_default();
+    RivalRow {
+        name: rival.name.clone(),
+        median: or_nothing(rival.median_us, microseconds),
+        ratio: or_nothing(rival.ratio, ratio),
+        interval: match (rival.ci_low, rival.ci_high) {
+            (Some(low), Some(high)) => interval(low, high),
+            _ => NOTHING.to_owned(),
+        },
+        note: rival.skipped.as_ref().map_or(version, |reason| format!("not measured: {reason}")),
+    }
+}
+
+fn part(timing: &RivalTiming) -> RivalRow {
+    RivalRow {
+        name: format!("– {}", timing.workload),
+        median: microseconds(timing.median_us),
+        ratio: ratio(timing.ratio),
+        interval: interval(timing.ci_low, timing.ci_high),
+        note: format!("{}; the candidate {}", timing.how, microseconds(timing.candidate_us)),
+    }
 }
 
 pub(crate) fn gates(reports: &[GateReport]) -> Vec<GateRow> {

@@ -97,6 +97,8 @@ sections! {
         call_timeout_seconds: f64 = Number(0.001, 86_400.0),
         /// Memory of one worker process.
         memory_bytes: ByteCount = Size(64 * MEBI, TEBI),
+        /// Whether the contract's rivals in Python are timed beside every confirmation, where their libraries are there.
+        rivals: bool = Flag,
         /// The least confinement with which candidates are run at all.
         minimum_sandbox: String = Word(SANDBOX_LEVELS),
     }

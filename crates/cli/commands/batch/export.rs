@@ -185,7 +185,9 @@ fn attempts(reader: &RunReader) -> Result<Vec<Attempt>, CliError> {
             continue;
         }
         if matches!(entry.event, Event::Promoted { .. }) {
-            attempts.values_mut().for_each(|attempt| attempt.champion = false);
+            for attempt in attempts.values_mut() {
+                attempt.champion = false;
+            }
         }
         let Some(attempt) = attempts.get_mut(&proposal) else { continue };
         attempt.entries.insert(entry.seq);

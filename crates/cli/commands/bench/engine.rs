@@ -87,12 +87,14 @@ fn reopen_in_another_process(options: &EngineOptions) -> Result<Reopened, BenchE
         let said = format!("the process that opened the run again ended with {}", output.status);
         return Err(failed(std::io::Error::other(said)));
     }
-    #[derive(serde::Deserialize)]
-    struct Said {
-        reopened: Reopened,
-    }
     let said: Said = serde_json::from_slice(&output.stdout).map_err(|error| failed(error.into()))?;
     Ok(said.reopened)
+}
+
+/// What the other process prints.
+#[derive(serde::Deserialize)]
+struct Said {
+    reopened: Reopened,
 }
 
 fn human(report: &EngineReport) {

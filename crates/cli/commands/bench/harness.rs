@@ -38,7 +38,8 @@ pub(crate) struct Args {
 #[derive(Debug, Serialize)]
 struct Course {
     /// `screen`, or `full`: verification and confirmation with a fresh build.
-    course: &'static str,
+    #[serde(rename = "course")]
+    name: &'static str,
     /// From the source text to the evidence, median.
     wall_ms: f64,
     /// The same of each run.
@@ -113,13 +114,16 @@ async fn screened(harness: &Harness, candidate: Candidate) -> Result<Evidence, C
     harness.judge(prepared, Lane::Screen, None).await.map_err(CliError::apparatus)
 }
 
+/// A gate, which meeting of it, and what it took in each run.
+type GateTimes = (String, usize, Vec<f64>);
+
 /// The first run pays for what a process and a machine pay once: it is made, and left out.
 fn measured(
     course: &'static str,
     runs: u32,
     judge: impl Fn(u32) -> Result<Evidence, CliError>,
 ) -> Result<Course, CliError> {
-    let (mut walls, mut gates): (Vec<f64>, Vec<(String, usize, Vec<f64>)>) = (Vec::new(), Vec::new());
+    let (mut walls, mut gates): (Vec<f64>, Vec<GateTimes>) = (Vec::new(), Vec::new());
     for number in 0..=runs {
         let begun = Instant::now();
         let evidence = judge(number)?;
@@ -139,7 +143,7 @@ fn measured(
     let cost =
         |(gate, pass, times): (String, usize, Vec<f64>)| GateCost { gate, pass, wall_ms: median(&times) };
     let wall_ms = median(&walls);
-    Ok(Course { course, wall_ms, each_wall_ms: walls, gates: gates.into_iter().map(cost).collect() })
+    Ok(Course { name: course, wall_ms, each_wall_ms: walls, gates: gates.into_iter().map(cost).collect() })
 }
 
 fn add(gates: &mut Vec<(String, usize, Vec<f64>)>, evidence: &Evidence) {
@@ -163,7 +167,7 @@ fn human(courses: &[Course]) {
             .fold((f64::INFINITY, 0.0_f64), |(low, high), ms| (low.min(*ms), high.max(*ms)));
         data(&format!(
             "{:<16} {:>9.1} ms, median of {} ({low:.1} to {high:.1})",
-            course.course,
+            course.name,
             course.wall_ms,
             course.each_wall_ms.len()
         ));
@@ -177,9 +181,9 @@ fn human(courses: &[Course]) {
 fn csv(courses: &[Course]) {
     data("course,gate,pass,wall_ms");
     for course in courses {
-        data(&format!("{},all,1,{:.3}", course.course, course.wall_ms));
+        data(&format!("{},all,1,{:.3}", course.name, course.wall_ms));
         for gate in &course.gates {
-            data(&format!("{},{},{},{:.3}", course.course, gate.gate, gate.pass, gate.wall_ms));
+            data(&format!("{},{},{},{:.3}", course.name, gate.gate, gate.pass, gate.wall_ms));
         }
     }
 }

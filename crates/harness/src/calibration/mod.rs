@@ -96,7 +96,7 @@ fn cache_path(setup: &Setup) -> PathBuf {
 }
 
 /// `None` where there is nothing, it is too old, or cannot be read: then it is measured again.
-fn load(setup: &Setup, path: &std::path::Path) -> Option<Calibration> {
+pub(crate) fn load(setup: &Setup, path: &std::path::Path) -> Option<Calibration> {
     let written = std::fs::metadata(path).ok()?.modified().ok()?;
     let age = SystemTime::now().duration_since(written).ok()?;
     if age > Duration::from_secs(setup.options.calibration_hours * 3600) {
@@ -105,7 +105,8 @@ fn load(setup: &Setup, path: &std::path::Path) -> Option<Calibration> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
-fn store(path: &std::path::Path, calibration: &Calibration) -> Result<(), HarnessError> {
+/// Keeps ceilings, in full or not at all.
+pub(crate) fn store(path: &std::path::Path, calibration: &Calibration) -> Result<(), HarnessError> {
     let error = HarnessError::system("write the measured ceilings to the cache");
     let write = || -> std::io::Result<()> {
         let directory = path.parent().unwrap_or(std::path::Path::new("."));

@@ -4,13 +4,16 @@
 //! reaches is not the device's limit, so a known device's data sheet counts where it says more: a bound that is too low flatters
 //! nobody, one that is too high would suspect the honest.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use kernsmith_core::Digest;
 use kernsmith_op_contract::Role;
-use kernsmith_wire::gpu::Step;
+use kernsmith_wire::gpu::{GpuDevice, Step};
 
 use super::runner::GpuRunner;
-use crate::calibration::{Calibration, CopyCeiling};
+use super::sheet::Sheet;
+use crate::calibration::{self, Calibration, CopyCeiling};
 use crate::error::{HarnessError, Stop};
 use crate::setup::Setup;
 
@@ -19,28 +22,47 @@ const SAMPLES: usize = 9;
 const ROUNDS: u32 = 4_000;
 /// Warps of a block of the trusted kernel times operations of a round of one warp (`kit.cu`).
 const OPERATIONS_A_ROUND: f64 = 8.0 * 16_384.0;
-/// Dense bf16 matrix operations a second. Source: NVIDIA's data sheets of the SXM parts, without sparsity.
-const SHEETS: [(&str, f64); 4] = [("A100", 312e12), ("H100", 989e12), ("H200", 989e12), ("B200", 2250e12)];
-
-/// Measures what is missing.
+/// Makes sure that ceilings are known at every bench workload's size: from the cache, or measured now.
 pub(crate) fn ensure(
     setup: &Setup,
     known: &mut Calibration,
     runner: &mut GpuRunner,
+    kit: &[u8],
 ) -> Result<(), HarnessError> {
     if !setup.options.calibrate {
         return Ok(());
     }
+    let path = cache_path(setup, &runner.worker.device, kit);
+    if known.copies.is_empty() && !setup.options.recalibrate {
+        *known = calibration::load(setup, &path).unwrap_or_default();
+    }
     let trusted = |stop: Stop| stop.trusted("the trusted kernels");
+    let mut measured = false;
     if known.flops_per_second.is_none() {
         known.flops_per_second = Some(multiply(runner).map_err(trusted)?);
+        measured = true;
     }
     for index in setup.shapes_of(Role::Bench) {
         if !known.knows(setup.shapes[index].bytes) {
             copy(setup, known, runner, index).map_err(trusted)?;
+            measured = true;
         }
     }
-    Ok(())
+    if measured { calibration::store(&path, known) } else { Ok(()) }
+}
+
+/// Ceilings hold for this very device under this driver, measured by these trusted kernels.
+fn cache_path(setup: &Setup, device: &GpuDevice, kit: &[u8]) -> PathBuf {
+    let parts = [
+        device.name.clone(),
+        device.uuid.clone(),
+        device.driver_version.to_string(),
+        format!("{} {} {}", device.sm_count, device.clock_khz, device.memory_clock_khz),
+        setup.host.os.clone(),
+        Digest::of(kit).to_string(),
+    ];
+    let key = Digest::of_parts(parts.iter().map(String::as_bytes));
+    setup.cache_dir.join(format!("ceilings-gpu-{}.json", key.short()))
 }
 
 /// Measures the copy of one size, and keeps it where it is faster than what is known.
@@ -87,7 +109,6 @@ fn multiply(runner: &mut GpuRunner) -> Result<f64, Stop> {
     runner.worker.release(&ranges)?;
     let fastest_us = ran?.times_us.into_iter().fold(f64::INFINITY, f64::min);
     let measured = f64::from(blocks) * f64::from(ROUNDS) * OPERATIONS_A_ROUND / (fastest_us * 1e-6);
-    let name = &runner.worker.device.name;
-    let sheet = SHEETS.iter().find(|(part, _)| name.contains(part)).map_or(0.0, |(_, rate)| *rate);
-    Ok(measured.max(sheet))
+    let sheet = Sheet::of(&runner.worker.device.name);
+    Ok(measured.max(sheet.map_or(0.0, |sheet| sheet.bf16_per_second)))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kernsmith_core::evidence::{Environment, GateReport};
+use kernsmith_core::evidence::{Environment, GateReport, Rival};
 use kernsmith_core::{Candidate, Digest, Evidence, Gate, Lane, Performance, Target};
 use kernsmith_sandbox::Level;
 use kernsmith_toolchain::cuda::{CudaBuild, CudaJob, CudaObject, CudaToolchain};
@@ -12,9 +12,10 @@ use kernsmith_wire::gpu::GpuDevice;
 
 use super::gates::{correctness, phase, plausibility, quiescence, smoke, timing};
 use super::lanes::Room;
+use super::rivals::{self, Rivals};
 use super::trial::{GpuTrial, State};
 use super::worker::{GpuWorker, Workshop};
-use super::{ceilings, fixed};
+use super::{ceilings, fixed, sheet};
 use crate::arena::Arena;
 use crate::baseline::Frozen;
 use crate::calibration::Calibration;
@@ -36,6 +37,7 @@ pub(crate) struct Inner {
     cuda: Arc<CudaToolchain>,
     device: GpuDevice,
     state: Mutex<State>,
+    rivals: Rivals,
 }
 
 impl Inner {
@@ -66,6 +68,7 @@ impl Inner {
             flags: flags.to_vec(),
             os: self.setup.host.os.clone(),
             weakened: self.setup.options.weakened(),
+            odd: sheet::differences(device),
         }
     }
 }
@@ -107,7 +110,28 @@ pub(crate) fn open(mut setup: Setup, cuda: Arc<CudaToolchain>, ordinal: u32) -> 
         frozen: None,
         calibration: Calibration::default(),
     };
-    Ok(Inner { setup, cuda, device, state: Mutex::new(state) })
+    Ok(Inner { setup, cuda, device, state: Mutex::new(state), rivals: Rivals::default() })
+}
+
+/// What a device is.
+#[derive(Debug, Clone)]
+pub struct GpuFacts {
+    /// In one line.
+    pub description: String,
+    /// Where it differs from what is known of its name.
+    pub differences: Vec<String>,
+    /// The confinement that its worker reached.
+    pub sandbox: String,
+}
+
+/// Asks a worker what a device is.
+pub fn gpu_facts(self_exe: &Path, ordinal: u32) -> Result<GpuFacts, HarnessError> {
+    let scout = GpuWorker::greet(self_exe, ordinal, Level::None)?;
+    Ok(GpuFacts {
+        description: sheet::describe(&scout.device),
+        differences: sheet::differences(&scout.device),
+        sandbox: scout.confinement.summary(),
+    })
 }
 
 /// The target that a device is.
@@ -146,7 +170,8 @@ pub(crate) fn freeze(inner: &Inner) -> Result<Performance, HarnessError> {
     correctness::check_trusted(&mut trial).map_err(|stop| stop.trusted(name))?;
     let mut first = trial.runner;
     let mut second = state.start_baseline(setup)?;
-    ceilings::ensure(setup, &mut state.calibration, &mut first)?;
+    let kit = state.workshop.kit.clone();
+    ceilings::ensure(setup, &mut state.calibration, &mut first, &kit)?;
     let mut measured = Vec::new();
     for index in state.open_all_timed(setup)? {
         let series = timing::against_itself(setup, &mut state.timed, index, &mut first, &mut second)
@@ -275,6 +300,9 @@ fn run(
     if lane != Lane::Screen {
         log.gate(setup, Gate::Plausibility, || noted(plausibility::check(t)))?;
     }
+    if lane == Lane::Confirm && setup.options.python_rivals && log.passes() {
+        add_rivals(t, &inner.rivals, log)?;
+    }
     t.notes.extend(t.runner.worker.confinement.notes.iter().cloned());
     let findings = Findings {
         tally: std::mem::take(&mut t.tally),
@@ -287,6 +315,34 @@ fn run(
         state.screen = Some(runner);
     }
     Ok(findings)
+}
+
+/// Times rivals; a candidate that fails beside them fails.
+fn add_rivals(trial: &mut GpuTrial<'_>, rivals: &Rivals, log: &mut Log) -> Result<(), HarnessError> {
+    match rivals::measure(trial, rivals) {
+        Ok(measured) => {
+            if let Some(performance) = &mut trial.performance {
+                performance.rivals = measured;
+            }
+            Ok(())
+        }
+        Err(Stop::Apparatus(error)) => Err(error),
+        Err(Stop::Rejected(rejection)) => {
+            log.failure = Some(rejection.into_failure(Gate::Timing));
+            Ok(())
+        }
+    }
+}
+
+/// The contract's rivals in pairs with the frozen baseline.
+pub(crate) fn rivals_of_baseline(inner: &Inner) -> Result<Vec<Rival>, HarnessError> {
+    freeze(inner)?;
+    let setup = &inner.setup;
+    let mut state = inner.state();
+    let runner = state.take_baseline(setup)?;
+    let mut trial = GpuTrial::around(setup, &mut state, runner, Lane::Confirm, None);
+    trial.patient = true;
+    rivals::measure(&mut trial, &inner.rivals).map_err(|stop| stop.trusted(&setup.baseline.name))
 }
 
 /// Whether a context can be used again after a failure.

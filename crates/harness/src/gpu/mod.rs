@@ -13,10 +13,12 @@ mod gates;
 mod harness;
 mod lanes;
 mod resolve;
+mod rivals;
 mod runner;
+mod sheet;
 mod timed;
 mod trial;
 mod worker;
 
-pub use harness::gpu_target;
-pub(crate) use harness::{Inner, evaluate_fully, freeze, judge, open, prepare};
+pub use harness::{GpuFacts, gpu_facts, gpu_target};
+pub(crate) use harness::{Inner, evaluate_fully, freeze, judge, open, prepare, rivals_of_baseline};

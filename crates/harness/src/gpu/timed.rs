@@ -110,6 +110,11 @@ impl TimedPool {
         self.lanes.iter().zip(&turn.picks).map(|(lane, pick)| if lane.whole { 0 } else { *pick }).collect()
     }
 
+    /// The turn in which every input lies at the beginning of its content.
+    pub(crate) fn at_rest(&self) -> Turn {
+        Turn { picks: vec![0; self.lanes.len()] }
+    }
+
     /// A turn's tensors, for the oracle.
     pub(crate) fn placed(&self, turn: &Turn) -> Placed {
         let span = |(lane, pick): (&Lane, &u64)| {

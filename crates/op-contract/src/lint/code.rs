@@ -16,6 +16,16 @@ pub(super) fn check(contract: &Contract, findings: &mut Vec<Finding>) {
         warning(findings, "no_invariant", message);
     }
     for baseline in &contract.baselines {
+        if baseline.is_python() {
+            if !baseline.source.contains(&format!("def {}(", baseline.name)) {
+                let message = format!(
+                    "`{}` does not define `{}`: a rival is a function of its name",
+                    baseline.file, baseline.name
+                );
+                error(findings, "missing_symbol", message);
+            }
+            continue;
+        }
         for symbol in baseline.plan.symbols() {
             if !contains_word(&baseline.source, symbol) {
                 let message = format!("`{}` does not define `{symbol}`, which its plan calls", baseline.file);

@@ -113,6 +113,14 @@ fn baseline(
     let target_platform = platform?;
     let baseline =
         Baseline { name: name.value, source, file, plan: plan?, target_platform, link, role: role?, summary };
+    if baseline.is_python() && baseline.role == BaselineRole::Frozen {
+        let message = format!("`{}` cannot be frozen: only rivals are written in Python", baseline.name);
+        report.add(
+            &name.place,
+            message,
+            "write the frozen baseline in C++ or CUDA, or say `role = \"rival\"`",
+        );
+    }
     Some((baseline, name.place))
 }
 

@@ -111,3 +111,17 @@ fn bounds_that_refuse_nothing_are_found() {
     assert_eq!(rules(|contract| contract.tolerance.ulps = 1e6), ["loose_tolerance"]);
     assert_eq!(rules(|contract| contract.tolerance.rms_ulps = 100.0), ["useless_rms"]);
 }
+
+#[test]
+fn a_rival_in_python_is_a_function_of_its_name() {
+    let mut contract = shipped("rmsnorm_bf16");
+    let rivals = contract.baselines.iter().filter(|baseline| baseline.is_python()).count();
+    assert!(rivals >= 2 && contract.lint().is_empty(), "{:?}", contract.lint());
+    for baseline in &mut contract.baselines {
+        if baseline.name == "torch_compile" {
+            baseline.name = "torch_compiles".to_owned();
+        }
+    }
+    let rules: Vec<&str> = contract.lint().iter().map(|finding| finding.rule).collect();
+    assert_eq!(rules, ["missing_symbol"]);
+}

@@ -215,14 +215,12 @@ fn performance(ratio: f64, (ci_low, ci_high): (f64, f64)) -> Performance {
                 ratio: Some(1.1),
                 ci_low: Some(1.08),
                 ci_high: Some(1.12),
+                ..Rival::default()
             },
             Rival {
                 name: "openblas".to_owned(),
                 skipped: Some("libopenblas not found".to_owned()),
-                median_us: None,
-                ratio: None,
-                ci_low: None,
-                ci_high: None,
+                ..Rival::default()
             },
         ],
     }
@@ -250,6 +248,7 @@ fn judged(proposal: u64, lane: Lane, failure: Option<Failure>, performance: Opti
             flags: vec!["-O3".to_owned(), "-march=native".to_owned()],
             os: "Linux".to_owned(),
             weakened: Vec::new(),
+            odd: Vec::new(),
         },
         validation: Validation {
             gates: vec![
