@@ -163,7 +163,7 @@ fn a_killed_batch_goes_on_where_it_was() {
     let acknowledged: Vec<String> = lines.take(5).map(|line| line.expect("a line")).collect();
     child.kill().expect("killed");
     child.wait().expect("gone");
-    assert!(!there.path("r.ksevidence").exists());
+    // Also where it was done before the signal came.
     there.run(&["batch", "run", text(&bundle), "--out", "r.ksevidence"]).expect(0);
     let taken = import(&there, &there.path("r.ksevidence")).expect(0).json();
     let run = taken["runs"][0]["run"].as_str().expect("a run").to_owned();
@@ -172,6 +172,38 @@ fn a_killed_batch_goes_on_where_it_was() {
         assert!(log.contains(line.as_str()), "lost: {line}");
     }
     assert_eq!(taken["runs"][0]["missing"].as_array().map(Vec::len), Some(0), "{taken}");
+}
+
+#[test]
+fn an_interrupted_batch_hands_over_what_it_has_and_goes_on() {
+    let (here, there) = (Place::new(), Place::new());
+    let bundle = exported(&here);
+    let _machine = machine();
+    let mut command = there.command();
+    command.args(["batch", "run", text(&bundle), "--out", "r.ksevidence", "--partial", "--format", "jsonl"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
+    for _ in 0..3 {
+        lines.next().expect("a line").expect("readable");
+    }
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    let code = child.wait().expect("ended").code();
+    // The signal may come when everything is done.
+    assert!(matches!(code, Some(0 | 130)), "{code:?} {rest:?}");
+    let result = there.path("r.ksevidence");
+    let part = import(&there, &result).expect(0).json();
+    assert_eq!(part["runs"][0]["outcome"], "taken_in", "{part}");
+    there.run(&["batch", "run", text(&bundle), "--out", "r.ksevidence"]).expect(0);
+    let whole = import(&there, &result).expect(0).json();
+    let outcome = if code == Some(130) { "grown" } else { "known" };
+    assert_eq!(
+        (&whole["runs"][0]["outcome"], &whole["runs"][0]["run"]),
+        (&outcome.into(), &part["runs"][0]["run"])
+    );
+    assert_eq!(whole["runs"][0]["missing"].as_array().map(Vec::len), Some(0), "{whole}");
+    there.run(&["log", "import", "r.ksevidence"]).expect(6).complains(&["kernsmith batch import"]);
 }
 
 #[test]

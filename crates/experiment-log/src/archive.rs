@@ -12,6 +12,8 @@ use crate::LogError;
 use crate::seal::{digest_file, sync_directory};
 
 const ZSTD_LEVEL: i32 = 3;
+/// How the other kind of archive begins.
+const BATCH_HEAD: &[u8] = b"{\"kernsmith_batch\":";
 
 /// One file in an archive, as the header names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,8 +118,13 @@ impl Archive {
         let mut line = Vec::new();
         let read = (&mut self.stream).take(bytes_max).read_until(b'\n', &mut line);
         read.map_err(|error| self.refused(format!("it does not begin with a header ({error})")))?;
+        let batch = if line.starts_with(BATCH_HEAD) {
+            "; it is of a batch: `kernsmith batch import` takes evidence in"
+        } else {
+            ""
+        };
         serde_json::from_slice(&line)
-            .map_err(|error| self.refused(format!("it does not begin with a header ({error})")))
+            .map_err(|error| self.refused(format!("it does not begin with a header ({error}){batch}")))
     }
 
     /// Copies the next part, and compares size and digest.
