@@ -238,17 +238,20 @@ def fatal(kit):
         for (index, bytes) in inputs.bytes_mut()[4100..4124].chunks_exact_mut(4).enumerate() {
             bytes.copy_from_slice(&(index as f32).to_le_bytes());
         }
-        let (reader, writer) = (inputs.reader().unwrap(), outputs.writer().unwrap());
-        let work = |rival| Work {
-            rival,
-            file: "rivals.py",
-            source: RIVALS,
-            axes: json!({}),
-            scalars: json!({}),
-            inputs: (&reader, vec![spec(4100)]),
-            outputs: (&writer, vec![spec(8)]),
+        // As in the harness, descriptors are open until there is an answer.
+        let open = |lane: &mut PythonLane, rival| {
+            let (reader, writer) = (inputs.reader().unwrap(), outputs.writer().unwrap());
+            lane.open(&Work {
+                rival,
+                file: "rivals.py",
+                source: RIVALS,
+                axes: json!({}),
+                scalars: json!({}),
+                inputs: (&reader, vec![spec(4100)]),
+                outputs: (&writer, vec![spec(8)]),
+            })
         };
-        assert_eq!(lane.open(&work("double")).unwrap(), "plain");
+        assert_eq!(open(&mut lane, "double").unwrap(), "plain");
         assert_eq!(lane.batch(5).unwrap().len(), 5);
         lane.fetch().unwrap();
         let got: Vec<f32> = outputs.bytes()[8..32]
@@ -256,14 +259,14 @@ def fatal(kit):
             .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
             .collect();
         assert_eq!(got, [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
-        assert!(lane.open(&work("absent")).unwrap_err().contains("no_such_library is not here"));
-        lane.open(&work("wrong")).unwrap();
+        assert!(open(&mut lane, "absent").unwrap_err().contains("no_such_library is not here"));
+        open(&mut lane, "wrong").unwrap();
         assert!(lane.fetch().unwrap_err().contains("2 outputs, the contract has 1"));
-        assert_eq!(lane.open(&work("broken")).unwrap_err(), "ValueError: three");
-        assert!(lane.open(&work("missing")).unwrap_err().starts_with("KeyError"));
+        assert_eq!(open(&mut lane, "broken").unwrap_err(), "ValueError: three");
+        assert!(open(&mut lane, "missing").unwrap_err().starts_with("KeyError"));
         lane.close().unwrap();
         assert!(lane.is_alive());
-        assert!(lane.open(&work("fatal")).unwrap_err().starts_with("the Python process ended"));
+        assert!(open(&mut lane, "fatal").unwrap_err().starts_with("the Python process ended"));
         assert!(!lane.is_alive());
     }
 }
