@@ -87,6 +87,7 @@ fn candidates_travel_to_another_folder_and_their_evidence_comes_back() {
     here.run(&["log", "verify", &run]).expect(0);
     let shown = here.run(&["log", "show", &run]).expect(0);
     assert!(shown.stdout.contains("accepted") && shown.stdout.contains("wrong_result"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("faster.cpp"), "a candidate goes by where it came from: {}", shown.stdout);
     assert!(shown.stderr.contains("another machine"), "{}", shown.stderr);
     let query = "SELECT imported_from, strategy, status FROM v_runs r JOIN v_candidates c USING (run) ORDER BY strategy";
     let rows = here.run(&["log", "query", query, "--format", "csv"]).expect(0).stdout;

@@ -7,11 +7,14 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kernsmith_core::{CallClass, Entry, Event, Evidence, Seq};
+use kernsmith_core::{CallClass, Entry, Event, Evidence, NodeId, Seq};
 use kernsmith_engine::Observe;
 use kernsmith_planner::Tree;
 
 use crate::args::{Format, Progress};
+
+/// The proposer of what a person handed over.
+const USER: &str = "user";
 
 /// Writes a line of data to stdout; a closed pipe is not an error.
 pub(crate) fn data(line: &str) {
@@ -163,8 +166,12 @@ pub(crate) fn judged_line(tree: &Tree, proposal: Seq, evidence: &Evidence) -> St
 fn strategy(tree: &Tree, proposal: Seq) -> String {
     let Some(attempt) = tree.attempt(proposal) else { return String::new() };
     let genes = tree.genome_of(attempt).into_iter().map(|(name, value)| format!("{name}={value}"));
-    let template = tree.template_of(attempt).unwrap_or_else(|| tree.proposer_of(attempt)).to_owned();
-    std::iter::once(template).chain(genes).collect::<Vec<_>>().join(" ")
+    // What a person handed over has no template; in a batch its strategy is named after where it came from.
+    let handed_over =
+        tree.node(attempt.node).filter(|node| node.id != NodeId::ROOT && tree.proposer_of(attempt) == USER);
+    let name = tree.template_of(attempt).or(handed_over.map(|node| node.title.as_str()));
+    let name = name.unwrap_or_else(|| tree.proposer_of(attempt)).to_owned();
+    std::iter::once(name).chain(genes).collect::<Vec<_>>().join(" ")
 }
 
 /// A time with a unit that suits it.

@@ -30,7 +30,7 @@ pub(crate) struct Batch<'a> {
     pub(crate) log: PathBuf,
     /// Wall time that each job may take in this session; absent: no limit.
     pub(crate) wall_seconds: Option<f64>,
-    /// Whether rivals in Python are timed, whatever the bundle says.
+    /// Whether rivals in Python are timed; what the bundle says does not count.
     pub(crate) rivals: bool,
 }
 
@@ -159,7 +159,8 @@ impl Batch<'_> {
         config.paths = PathsConfig { contracts: Vec::new(), skills: Vec::new(), cache: own.paths.cache };
         config.log.dir = self.log.display().to_string();
         config.search.memory = String::new();
-        config.harness.rivals |= self.rivals;
+        // Rivals run without a sandbox, and their text comes with the bundle: whoever runs it decides.
+        config.harness.rivals = self.rivals || own.harness.rivals;
         config.report.write = false;
         Ok(config)
     }
