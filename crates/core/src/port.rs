@@ -177,6 +177,12 @@ pub trait Evaluate: Send + Sync {
         candidate: Candidate,
     ) -> impl Future<Output = Result<Self::Prepared, Self::Error>> + Send;
 
+    /// How many candidates can be prepared while another one is judged; 0 where preparing would disturb judging, because both take
+    /// the same processors.
+    fn prepares_aside(&self) -> usize {
+        0
+    }
+
     /// Digest of the code object, for dedupe before device time; `None` where the build failed.
     fn code_object(&self, prepared: &Self::Prepared) -> Option<Digest>;
 

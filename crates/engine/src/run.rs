@@ -107,6 +107,7 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
     /// Searches until a limit is reached, confirms the best candidate and closes the run.
     pub async fn run(&mut self) -> Result<Outcome, EngineError> {
         let mut turned = false;
+        let mut waiting = None;
         let limit = loop {
             // Before anything was tried there is nothing to keep time back for.
             let reserve = self.confirm_cost.reserve_seconds(self.config.search.final_seconds);
@@ -117,12 +118,18 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
                 if self.widen(PlanOccasion::Start).await? == Widened::No {
                     return Err(EngineError::NothingToSearch { contract: self.contract.name.clone() });
                 }
-            } else if !self.turn().await? && self.widen(PlanOccasion::Stagnation).await? == Widened::No {
+            } else if !self.turn(&mut waiting).await?
+                && self.widen(PlanOccasion::Stagnation).await? == Widened::No
+            {
                 break Limit::Exhausted;
             } else {
                 turned = true;
             }
         };
+        // Candidates that were asked for within the budget are judged as long as there is time.
+        if let Some(batch) = waiting.filter(|_| matches!(limit, Limit::Budget) && self.may_still_judge()) {
+            self.judge_built(batch).await?;
+        }
         self.confirm_contenders().await?;
         let wall_seconds = self.clock.wall_seconds();
         let reason = limit.as_str().to_owned();
@@ -138,6 +145,14 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
     /// Hands the log back, for sealing.
     pub fn into_recorder(self) -> R {
         self.recorder
+    }
+
+    /// Whether time and evaluations are left, whatever else is used up.
+    fn may_still_judge(&self) -> bool {
+        let budget = &self.config.budget;
+        let reserve = self.confirm_cost.reserve_seconds(self.config.search.final_seconds);
+        let in_time = budget.wall_seconds <= 0.0 || self.clock.wall_seconds() + reserve < budget.wall_seconds;
+        in_time && (budget.evaluations == 0 || self.tree.counts().judged < budget.evaluations)
     }
 
     /// Why the search should end now, if it should.

@@ -83,7 +83,9 @@ fn family(title: &str) -> Edit {
 
 /// Reads the ratio off the source text; `plain 3` does not build, `clever 5` looks best in a disturbed confirmation.
 #[derive(Debug, Default)]
-struct Oracle;
+struct Oracle {
+    aside: usize,
+}
 
 impl Evaluate for Oracle {
     type Error = Infallible;
@@ -91,6 +93,10 @@ impl Evaluate for Oracle {
 
     async fn prepare(&self, candidate: Candidate) -> Result<Candidate, Infallible> {
         Ok(candidate)
+    }
+
+    fn prepares_aside(&self) -> usize {
+        self.aside
     }
 
     fn code_object(&self, prepared: &Candidate) -> Option<Digest> {
@@ -219,6 +225,10 @@ impl Record for Memory {
 type TestEngine = Engine<Scripted, Oracle, Memory, Silent>;
 
 fn engine(recorder: Memory, candidates: u64, stop: &StopSignal) -> TestEngine {
+    engine_with(Oracle::default(), recorder, candidates, stop)
+}
+
+fn engine_with(oracle: Oracle, recorder: Memory, candidates: u64, stop: &StopSignal) -> TestEngine {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../op-contracts/rmsnorm_f32");
     let mut config = SearchConfig::defaults().unwrap();
     config.budget.wall_seconds = 0.0;
@@ -227,7 +237,7 @@ fn engine(recorder: Memory, candidates: u64, stop: &StopSignal) -> TestEngine {
         contract: Arc::new(Contract::load(&folder).unwrap()),
         target: "cpu-x86_64".parse().unwrap(),
         proposer: Scripted,
-        evaluator: Arc::new(Oracle),
+        evaluator: Arc::new(oracle),
         recorder,
         observer: Silent,
         config,
@@ -269,7 +279,9 @@ async fn the_fakes_conform_to_their_ports() {
         let proposal = Proposal::by_user(source, Plan::default());
         Candidate::new("rmsnorm_f32", &"cpu-x86_64".parse().unwrap(), proposal)
     };
-    conformance::evaluate(&Oracle, candidate("skill/clever 7"), candidate("skill/plain 3")).await.unwrap();
+    conformance::evaluate(&Oracle::default(), candidate("skill/clever 7"), candidate("skill/plain 3"))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -364,4 +376,25 @@ async fn a_proposal_that_was_overtaken_a_moment_ago_costs_no_device_time() {
     assert!(log.iter().any(judged(Seq(4))) && !log.iter().any(judged(Seq(5))));
     let dropped = Event::Deduplicated { proposal: Seq(5), of: Seq(4), by: STALE.to_owned() };
     assert!(log.iter().any(|entry| entry.event == dropped));
+}
+
+#[tokio::test]
+async fn where_building_disturbs_nobody_the_next_batch_is_asked_for_before_the_last_one_is_judged() {
+    let mut engine = engine_with(Oracle { aside: 3 }, Memory::default(), 9, &StopSignal::default());
+    engine.begin(genesis()).await.unwrap();
+    engine.run().await.unwrap();
+    let log = &engine.recorder.entries;
+    let places = |is: fn(&Event) -> bool| -> Vec<u64> {
+        log.iter().filter(|entry| is(&entry.event)).map(|entry| entry.seq.0).collect()
+    };
+    let proposed = places(|event| matches!(event, Event::Proposed(_)));
+    let done = places(|event| {
+        matches!(event, Event::Judged { evidence, .. } if evidence.lane == Lane::Screen)
+            || matches!(event, Event::Deduplicated { .. })
+    });
+    assert!(proposed.len() == 9 && done.len() == 9, "all within the budget: {proposed:?} {done:?}");
+    let before_first = proposed.iter().filter(|seq| **seq < done[0]).count();
+    assert!(before_first > 1, "a second batch is under way: {proposed:?} {done:?}");
+    let depth = (1..9).filter(|index| proposed[*index] < done[index - 1]).count();
+    assert!(depth > 0, "{proposed:?} {done:?}");
 }

@@ -1,6 +1,6 @@
 //! One turn of the loop, for a small batch of strategies at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use kernsmith_core::event::Proposed;
@@ -13,28 +13,49 @@ use crate::error::EngineError;
 use crate::observe::Observe;
 use crate::run::Engine;
 
+/// Candidates at once where the configuration does not say and judging takes the processors for itself.
+const DEFAULT_WIDTH: u64 = 2;
 /// While the search goes on, only a clear leader is worth a confirmation; at the end any leader is.
 const CLEAR_LEAD: f64 = 1.05;
 /// A result waits so long for others to share a sync with. A judgement on a real device takes longer than that.
 const GROUP_WAIT: Duration = Duration::from_millis(20);
 
 impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O> {
-    /// Selects, asks, judges, records and learns; `false` when no strategy is open.
-    pub(crate) async fn turn(&mut self) -> Result<bool, EngineError> {
+    /// Selects, asks, judges, records and learns; `false` when no strategy is open and nothing waits.
+    ///
+    /// Where building does not disturb judging, a turn judges what the turn before has asked for: its own candidates are built
+    /// meanwhile, in `waiting`.
+    pub(crate) async fn turn(
+        &mut self,
+        waiting: &mut Option<Batch<E::Prepared>>,
+    ) -> Result<bool, EngineError> {
         let nodes = self.tree.select_batch(self.width(), self.seed);
-        if nodes.is_empty() {
-            return Ok(false);
+        let mut batch = None;
+        if !nodes.is_empty() {
+            let proposals = self.ask(&nodes).await?;
+            let candidates = self.admit(proposals).await?;
+            batch = Some(self.build(candidates).await?);
         }
-        let proposals = self.ask(&nodes).await?;
-        let candidates = self.admit(proposals).await?;
-        self.judge_all(candidates).await?;
+        if self.evaluator.prepares_aside() > 0 {
+            let first = waiting.is_none() && batch.is_some();
+            std::mem::swap(waiting, &mut batch);
+            if first {
+                return Ok(true);
+            }
+        }
+        let Some(batch) = batch else { return Ok(false) };
+        self.judge_built(batch).await?;
         self.refine().await?;
         Ok(true)
     }
 
-    /// Strategies that are worked on at once: as many as configured, but no more than candidates are left.
+    /// Strategies that are worked on at once: as many as configured, or as fit, but no more than candidates are left.
     fn width(&self) -> usize {
-        let (width, most) = (u64::from(self.config.search.width), self.config.budget.candidates);
+        let width = match self.config.search.width {
+            0 => (self.evaluator.prepares_aside() as u64).max(DEFAULT_WIDTH),
+            width => u64::from(width),
+        };
+        let most = self.config.budget.candidates;
         let left = if most > 0 { most.saturating_sub(self.tree.counts().proposed) } else { width };
         width.min(left).max(1) as usize
     }
@@ -45,7 +66,8 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
         for seq in self.tree.pending() {
             candidates.extend(self.rebuild(seq)?.map(|candidate| (seq, candidate)));
         }
-        self.judge_all(candidates).await
+        let batch = self.build(candidates).await?;
+        self.judge_built(batch).await
     }
 
     /// Records proposals in one group and drops those that repeat an earlier source.
@@ -78,9 +100,9 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
         Ok(fresh)
     }
 
-    /// Builds all candidates at the same time, then judges them one after the other.
-    async fn judge_all(&mut self, candidates: Vec<(Seq, Candidate)>) -> Result<(), EngineError> {
-        let mut builds = JoinSet::new();
+    /// Begins to build all candidates at the same time.
+    async fn build(&mut self, candidates: Vec<(Seq, Candidate)>) -> Result<Batch<E::Prepared>, EngineError> {
+        let mut batch = Batch { order: VecDeque::new(), builds: JoinSet::new(), built: BTreeMap::new() };
         for (seq, candidate) in candidates {
             // Overtaken while it waited: its strategy is asked again, from the better base.
             if let Some(stale) = self.tree.stale(seq, &[]) {
@@ -88,15 +110,21 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
                 continue;
             }
             let evaluator = self.evaluator.clone();
-            builds.spawn(async move { (seq, evaluator.prepare(candidate).await) });
+            batch.order.push_back(seq);
+            batch.builds.spawn(async move {
+                (seq, evaluator.prepare(candidate).await.map_err(EngineError::evaluate))
+            });
         }
-        let mut built = Vec::new();
-        while let Some(joined) = builds.join_next().await {
-            let (seq, prepared) = joined.map_err(EngineError::evaluate)?;
-            built.push((seq, prepared.map_err(EngineError::evaluate)?));
+        batch.order.make_contiguous().sort_unstable();
+        Ok(batch)
+    }
+
+    /// Screens a batch, then looks deeper at what is promising.
+    pub(crate) async fn judge_built(&mut self, mut batch: Batch<E::Prepared>) -> Result<(), EngineError> {
+        if self.evaluator.prepares_aside() == 0 {
+            batch.finish().await?;
         }
-        built.sort_by_key(|(seq, _)| *seq);
-        let mut promising = self.screen_all(built).await?;
+        let mut promising = self.screen_all(batch).await?;
         // The most promising one first: where it holds what it promised, the others may not be worth the time.
         promising.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         for (seq, ratio) in promising {
@@ -109,12 +137,12 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
     ///
     /// Results that come faster than a disk can make them durable are recorded together. What is decided in between (twins,
     /// the bar) depends on what was screened, never on what is on disk already, so that the same seed gives the same history.
-    async fn screen_all(&mut self, built: Vec<(Seq, E::Prepared)>) -> Result<Vec<(Seq, f64)>, EngineError> {
+    async fn screen_all(&mut self, mut batch: Batch<E::Prepared>) -> Result<Vec<(Seq, f64)>, EngineError> {
         let mut bar = self.tree.best_ratio();
         let mut twins: HashMap<Digest, Seq> = HashMap::new();
         let mut passed = Vec::new();
         let mut group = Group::default();
-        for (seq, prepared) in built {
+        while let Some((seq, prepared)) = batch.next().await? {
             let object = self.evaluator.code_object(&prepared);
             let known = |digest| self.tree.known_code_object(&digest).or_else(|| twins.get(&digest).copied());
             if let Some(of) = object.and_then(known) {
@@ -192,6 +220,37 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
             return Ok(());
         }
         self.record(events).await.map(drop)
+    }
+}
+
+/// Candidates that are being built, handed out in the order in which they were proposed. Dropping it ends the builds.
+pub(crate) struct Batch<T> {
+    order: VecDeque<Seq>,
+    builds: JoinSet<(Seq, Result<T, EngineError>)>,
+    built: BTreeMap<Seq, T>,
+}
+
+impl<T: 'static> Batch<T> {
+    /// Waits until everything is built.
+    async fn finish(&mut self) -> Result<(), EngineError> {
+        while let Some(joined) = self.builds.join_next().await {
+            let (seq, prepared) = joined.map_err(EngineError::evaluate)?;
+            self.built.insert(seq, prepared?);
+        }
+        Ok(())
+    }
+
+    /// The next one, when it is built.
+    async fn next(&mut self) -> Result<Option<(Seq, T)>, EngineError> {
+        let Some(seq) = self.order.pop_front() else { return Ok(None) };
+        loop {
+            if let Some(prepared) = self.built.remove(&seq) {
+                return Ok(Some((seq, prepared)));
+            }
+            let Some(joined) = self.builds.join_next().await else { return Ok(None) };
+            let (other, prepared) = joined.map_err(EngineError::evaluate)?;
+            self.built.insert(other, prepared?);
+        }
     }
 }
 

@@ -91,11 +91,11 @@ fn an_unknown_section_is_shown_with_the_nearest_one() {
 
 #[test]
 fn a_value_out_of_range_or_of_the_wrong_type_is_shown_with_what_is_legal() {
-    let (_folder, request) = file("[search]\nwidth = 0\n");
+    let (_folder, request) = file("[search]\nwidth = 257\n");
     let (refusal, help) = refused(&request);
     assert_eq!(refusal.key, "search.width");
-    assert!(refusal.place.ends_with("line 2") && refusal.problem.contains("is 0"), "{refusal}");
-    assert!(help.contains("a whole number from 1 to 256"), "{help}");
+    assert!(refusal.place.ends_with("line 2") && refusal.problem.contains("is 257"), "{refusal}");
+    assert!(help.contains("a whole number from 0 to 256"), "{help}");
     let (_folder, request) = file("[harness]\n\ncold_cache = \"maybe\"\n");
     let (refusal, help) = refused(&request);
     assert!(refusal.place.ends_with("line 3"), "{}", refusal.place);
@@ -118,7 +118,7 @@ fn variables_and_flags_are_held_to_the_same_rules() {
     let environment = vec![("KERNSMITH_SEARCH_WIDTH".to_owned(), "many".to_owned())];
     let (refusal, help) = refused(&Request { environment, ..Request::default() });
     assert!(
-        refusal.place.contains("KERNSMITH_SEARCH_WIDTH") && help.contains("1 to 256"),
+        refusal.place.contains("KERNSMITH_SEARCH_WIDTH") && help.contains("0 to 256"),
         "{refusal} {help}"
     );
     assert!(refused(&flag("budget.wall_seconds", "nan")).1.contains("a number from 0"));

@@ -43,7 +43,7 @@ sections! {
         /// Seed of everything but measured time.
         seed: Seed = Seed,
         /// Candidates that are built at the same time.
-        width: u32 = Whole(1, 256),
+        width: u32 = Whole(0, 256),
         /// How strategies are chosen.
         policy: String = Word(POLICIES),
         /// Weight of the unknown against the known in the choice of a strategy.
