@@ -19,7 +19,7 @@ use crate::support::{Place, Said};
 const ARCHITECTURES: [&str; 5] = ["sm_80", "sm_89", "sm_90a", "sm_100a", "sm_120"];
 
 /// The toolkit that xtask fetched, unless the environment names another one.
-fn home() -> Option<PathBuf> {
+pub(crate) fn home() -> Option<PathBuf> {
     let fetched = Path::new(env!("CARGO_TARGET_TMPDIR")).parent()?.join("test-needs/cuda");
     (std::env::var_os("KERNSMITH_CUDA_HOME").is_none() && fetched.exists()).then_some(fetched)
 }

@@ -11,6 +11,7 @@ mod cuda_skills;
 mod evaluate;
 mod fuzzed;
 mod gpu;
+mod gpu_host;
 mod isa;
 mod llm;
 mod memory;

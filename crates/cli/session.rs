@@ -97,7 +97,7 @@ pub(crate) fn recorded_baseline(reader: &RunReader) -> Result<Option<(String, Pl
 }
 
 /// Compilations for a GPU at the same time, at most: each helper holds a compiler in memory.
-const COMPILE_HELPERS_MAX: u32 = 8;
+const COMPILE_HELPERS_MAX: u32 = 12;
 /// The GPU that is used where a target names none by number.
 pub(crate) const FIRST_GPU: u32 = 0;
 

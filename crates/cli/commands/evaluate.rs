@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use kernsmith_core::evidence::Rival;
+use kernsmith_core::evidence::{Rival, ToolReport};
 use kernsmith_core::{Candidate, Evidence, Language, Plan, Proposal, Target};
+use kernsmith_harness::Tool;
 
 use crate::args::{Format, Global};
 use crate::commands::static_only;
@@ -37,6 +38,12 @@ pub(crate) struct Args {
     /// Only the gates that need no device: compile, audit, report what the kernels take. CUDA targets only.
     #[arg(long, conflicts_with_all = ["seed", "baseline", "rivals"])]
     static_only: bool,
+    /// Judge, and then call the kernel under compute-sanitizer: memcheck, racecheck, initcheck or synccheck. GPUs only.
+    #[arg(long, value_name = "CHECKER", conflicts_with_all = ["static_only", "profile"])]
+    sanitize: Option<Tool>,
+    /// Judge, and then profile the kernel's launches with ncu: a small fixed set of metrics. GPUs only.
+    #[arg(long, conflicts_with = "static_only")]
+    profile: bool,
 }
 
 /// Runs the subcommand.
@@ -58,10 +65,32 @@ pub(crate) fn run(global: &Global, args: &Args) -> Answer {
     let proposal = Proposal { language, ..Proposal::by_user(source, plan) };
     let candidate = Candidate::new(&contract.name, &target, proposal);
     let harness = bench.harness(contract, baseline.map(|source| (source, Plan::default())), args.seed)?;
+    let tool = args.sanitize.or_else(|| args.profile.then_some(Tool::Profile));
+    let watched = tool.map(|_| candidate.clone());
     let mut evidence = harness.evaluate_fully(candidate).map_err(CliError::apparatus)?;
     evidence.replay = replay_command(args);
+    if let (Some(tool), Some(candidate)) = (tool, watched) {
+        evidence.artifacts.tool = Some(harness.watch(&candidate, tool).map_err(CliError::apparatus)?);
+    }
     print(global, &evidence)?;
-    Ok(if evidence.is_accepted() { Exit::Done } else { Exit::No })
+    let clean = evidence.artifacts.tool.as_ref().is_none_or(|report| report.findings == 0);
+    Ok(if evidence.is_accepted() && clean { Exit::Done } else { Exit::No })
+}
+
+/// What a tool saw, for people.
+fn print_tool(report: &ToolReport) {
+    if report.tool != Tool::Profile.as_str() {
+        data(&format!("{}: {} findings in the kernel", report.tool, report.findings));
+    }
+    for line in &report.lines {
+        data(&format!("  {line}"));
+    }
+    for kernel in &report.kernels {
+        data(&format!("profile: {} {} {}", kernel.symbol, kernel.grid, kernel.block));
+        for (metric, value) in &kernel.metrics {
+            data(&format!("  {metric:60} {value:>16.2}"));
+        }
+    }
 }
 
 fn replay_command(args: &Args) -> String {
@@ -102,6 +131,9 @@ pub(crate) fn print(global: &Global, evidence: &Evidence) -> Result<(), CliError
             "accepted: {:.3}x [{:.3}, {:.3}] against {}{score}",
             performance.ratio, performance.ci_low, performance.ci_high, performance.baseline
         ));
+    }
+    if let Some(report) = &evidence.artifacts.tool {
+        print_tool(report);
     }
     data(&format!("sandbox: {}", evidence.security.sandbox));
     Ok(())

@@ -266,6 +266,71 @@ pub struct Artifacts {
     pub build_ms: Option<f64>,
     /// Facts read from the binary.
     pub object: Option<ObjectFacts>,
+    /// How a GPU was used and what it was like, one row a timed workload.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device: Vec<DeviceState>,
+    /// What a tool of the vendor's saw, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<ToolReport>,
+}
+
+/// What a memory checker or a profiler saw.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ToolReport {
+    /// `memcheck`, `racecheck`, `initcheck`, `synccheck` or `profile`.
+    pub tool: String,
+    /// What a checker found in the candidate's own kernels.
+    pub findings: u64,
+    /// The first findings, and why the calls ended early, where they did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<String>,
+    /// One row a launch that was profiled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernels: Vec<KernelProfile>,
+}
+
+/// One profiled launch.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct KernelProfile {
+    /// The kernel.
+    pub symbol: String,
+    /// Its grid, as the profiler writes it.
+    pub grid: String,
+    /// Its blocks, as the profiler writes them.
+    pub block: String,
+    /// Metrics by the profiler's own names, in base units.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// How a GPU was used and what it was like around one workload's timed calls.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DeviceState {
+    /// The workload.
+    pub workload: String,
+    /// Whether calls were started as graphs; otherwise launch by launch, into a stream.
+    pub graph: bool,
+    /// After the warm-up; `None` where the driver's management library is not there.
+    pub before: Option<DeviceSample>,
+    /// After the last timed call.
+    pub after: Option<DeviceSample>,
+    /// Whether the workload was timed a second time, because the device had slowed down.
+    pub measured_again: bool,
+}
+
+/// Clocks, power and temperature of a GPU at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DeviceSample {
+    /// Clock of the multiprocessors in MHz.
+    pub sm_mhz: u32,
+    /// Clock of the memory in MHz.
+    pub memory_mhz: u32,
+    /// Power in milliwatts.
+    pub power_mw: u32,
+    /// Temperature in degrees Celsius.
+    pub temperature_c: u32,
+    /// What held the clocks down, such as `power_cap` or `thermal`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slowed_by: Vec<String>,
 }
 
 /// Facts read from a code object.

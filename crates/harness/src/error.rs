@@ -67,6 +67,29 @@ pub enum HarnessError {
         /// Why.
         reason: String,
     },
+    /// A tool of the vendor's is not installed.
+    #[error(
+        "`{tool}` is neither in the toolkit's `bin`, nor in /usr/local/cuda/bin, nor on the path; it comes with a whole CUDA toolkit, \
+         not with the compiler's wheels"
+    )]
+    ToolMissing {
+        /// Its name.
+        tool: &'static str,
+    },
+    /// A tool of the vendor's does not work here.
+    #[error("`{tool}` does not work here: {reason}")]
+    ToolRefused {
+        /// Its name.
+        tool: &'static str,
+        /// What it said.
+        reason: String,
+    },
+    /// A tool for GPU candidates was asked for on a processor.
+    #[error("`{tool}` watches GPU candidates; say `--target cuda`")]
+    ToolTarget {
+        /// Its word.
+        tool: &'static str,
+    },
     /// The device is of another architecture than the target.
     #[error("this device is {device}, the target is {target}; say `--target cuda`, or choose another device")]
     OtherDevice {

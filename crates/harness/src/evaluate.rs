@@ -87,6 +87,13 @@ impl Evaluate for Harness {
         })
     }
 
+    fn prepares_aside(&self) -> usize {
+        match &self.side {
+            Side::Cpu(_) => 0,
+            Side::Gpu(inner) => inner.compilers(),
+        }
+    }
+
     fn code_object(&self, prepared: &Prepared) -> Option<Digest> {
         prepared.object.as_ref().map(Built::digest)
     }
@@ -335,6 +342,7 @@ fn findings(trial: &mut Trial<'_>) -> Findings {
         notes: std::mem::take(&mut trial.notes),
         performance: trial.performance.take(),
         confinement: trial.kernel.worker.confinement.clone(),
+        device: Vec::new(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Putting the packet together.
 
 use kernsmith_core::evidence::{
-    Artifacts, CandidateFacts, EVIDENCE_SCHEMA, Environment, ObjectFacts, Security, Validation, Verdict,
+    Artifacts, CandidateFacts, DeviceState, EVIDENCE_SCHEMA, Environment, ObjectFacts, Security, Validation,
+    Verdict,
 };
 use kernsmith_core::{Candidate, Digest, Evidence, Lane, Performance};
 use kernsmith_sandbox::Confinement;
@@ -22,6 +23,8 @@ pub(crate) struct Findings {
     pub(crate) notes: Vec<String>,
     pub(crate) performance: Option<Performance>,
     pub(crate) confinement: Confinement,
+    /// What a GPU was like.
+    pub(crate) device: Vec<DeviceState>,
 }
 
 /// What is known of a code object, whatever it is for.
@@ -95,6 +98,8 @@ pub(crate) fn assemble(
             build_log: build.text.lines().take(LOG_LINES).collect::<Vec<_>>().join("\n"),
             build_ms: object.as_ref().map(|object| object.build_ms),
             object: object.map(|object| object.facts),
+            device: found.device,
+            tool: None,
         },
         security: Security {
             sandbox: found.confinement.summary(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kernsmith_core::evidence::Rival;
+use kernsmith_core::evidence::{Rival, ToolReport};
 use kernsmith_core::{Candidate, Evidence, Performance, Plan, Target};
 use kernsmith_isa_corpus::Rules;
 use kernsmith_op_contract::Contract;
@@ -15,7 +15,7 @@ use crate::calibration::{self, Calibration};
 use crate::device::Device;
 use crate::error::HarnessError;
 use crate::evaluate;
-use crate::gpu;
+use crate::gpu::{self, Tool};
 use crate::layout::Shape;
 use crate::lint;
 use crate::options::HarnessOptions;
@@ -140,6 +140,14 @@ impl Harness {
         match &self.side {
             Side::Cpu(inner) => evaluate::rivals_of_baseline(inner),
             Side::Gpu(inner) => gpu::rivals_of_baseline(inner),
+        }
+    }
+
+    /// Calls a GPU candidate under one of the vendor's tools: a memory checker, or the profiler.
+    pub fn watch(&self, candidate: &Candidate, tool: Tool) -> Result<ToolReport, HarnessError> {
+        match &self.side {
+            Side::Cpu(_) => Err(HarnessError::ToolTarget { tool: tool.as_str() }),
+            Side::Gpu(inner) => gpu::watch(inner, candidate, tool),
         }
     }
 

@@ -37,7 +37,7 @@ mod trial;
 pub use calibration::Calibration;
 pub use error::HarnessError;
 pub use evaluate::Prepared;
-pub use gpu::{GpuFacts, gpu_facts, gpu_target};
+pub use gpu::{GpuFacts, Tool, gpu_facts, gpu_target};
 pub use harness::{GpuRequest, Harness, OpenRequest};
 pub use options::HarnessOptions;
 pub use static_gates::{StaticReport, StaticRequest, evaluate_static};

@@ -93,6 +93,10 @@ pub enum FromGpu {
         times_ns: Vec<u64>,
         /// Nanoseconds that the device was still busy after the stream had ended.
         drain_ns: u64,
+        /// What the device was like while it did the steps, where it was asked for and can be known.
+        sensed: Option<Sensed>,
+        /// Whether the calls were graphs: asked for, and the driver could make them.
+        graphs: bool,
     },
     /// It cannot be done; the worker goes on.
     Refused {
@@ -108,6 +112,21 @@ pub enum FromGpu {
         /// What the driver says.
         reason: String,
     },
+}
+
+/// A device's clocks, power and temperature at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sensed {
+    /// Clock of the multiprocessors in MHz.
+    pub sm_mhz: u32,
+    /// Clock of the memory in MHz.
+    pub memory_mhz: u32,
+    /// Power in milliwatts.
+    pub power_mw: u32,
+    /// Temperature in degrees Celsius.
+    pub temperature_c: u32,
+    /// Why the clocks are not higher: the bits of NVML's `nvmlClocksEventReasons`.
+    pub reasons: u64,
 }
 
 /// Why something cannot be done.
@@ -178,6 +197,10 @@ pub struct GpuRun {
     pub calls: Vec<GpuCall>,
     /// The steps.
     pub steps: Vec<Step>,
+    /// Whether each call is made a graph before the first step, and [`Step::Call`] starts that graph.
+    pub graphs: bool,
+    /// Whether clocks, power and temperature are asked for while the device is at work.
+    pub sense: bool,
 }
 
 /// One call of a candidate: its launches in order.
@@ -250,6 +273,9 @@ pub enum Cell {
     F32 = 3,
 }
 
+/// Answers of [`Step::Differences`].
+pub const GROUPS: usize = 8;
+
 /// One step in the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
@@ -321,6 +347,21 @@ pub enum Step {
         address: u64,
         /// How much.
         bytes: u64,
+    },
+    /// Asks where two tensors differ most, in [`GROUPS`] answers: of the rows whose number leaves the same remainder, the one with the
+    /// largest difference, measured in root mean squares of its second version. Upper half: that measure as a float's bits; lower
+    /// half: the row.
+    Differences {
+        /// First version.
+        ours: u64,
+        /// Second version.
+        theirs: u64,
+        /// Rows.
+        rows: u64,
+        /// Elements of a row.
+        row_elements: u64,
+        /// What they are.
+        cell: Cell,
     },
     /// Writes so many bytes at an address, so that the last-level cache holds nothing else.
     Flush {

@@ -9,7 +9,7 @@ mod steps;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
-use kernsmith_device::cuda::{Context, CudaError, Driver, Function, HostPool, Module, Range};
+use kernsmith_device::cuda::{Context, CudaError, Driver, Function, HostPool, Module, Range, Sensor};
 use kernsmith_sandbox::{Policy, SandboxError, confine};
 use kernsmith_wire::gpu::{FromGpu, GpuDevice, Kernel, LoadedKernel, Refusal, ToGpu};
 use kernsmith_wire::{Channel, WireError, build_id};
@@ -38,6 +38,8 @@ pub(crate) enum GpuWorkerError {
 pub(crate) struct Gpu {
     context: Context,
     kit: Option<Kit>,
+    /// Clocks and temperature, where the driver's management library is there.
+    sensor: Option<Sensor>,
     pools: Vec<HostPool>,
     ranges: Vec<Range>,
     module: Option<Module>,
@@ -78,14 +80,17 @@ fn begin(channel: &mut Channel) -> Result<Option<Gpu>, GpuWorkerError> {
         channel.send(&hello(serde_json::Value::Null, None), &[])?;
         return Ok(None);
     }
-    let policy: Policy = serde_json::from_value(policy).map_err(|_| GpuWorkerError::Unexpected)?;
-    let confinement = serde_json::to_value(confine(&policy)?).map_err(|_| GpuWorkerError::Unexpected)?;
+    // No policy: a tool of the vendor's runs in this process, and would not outlive confinement.
+    let policy: Option<Policy> = serde_json::from_value(policy).map_err(|_| GpuWorkerError::Unexpected)?;
+    let confinement = policy.map(|policy| confine(&policy)).transpose()?.unwrap_or_default();
+    let confinement = serde_json::to_value(confinement).map_err(|_| GpuWorkerError::Unexpected)?;
     match Driver::open().and_then(|driver| Context::create(driver, ordinal)) {
         Ok(context) => {
             channel.send(&hello(confinement, Some(described(&context))), &[])?;
             Ok(Some(Gpu {
                 context,
                 kit: None,
+                sensor: None,
                 pools: Vec::new(),
                 ranges: Vec::new(),
                 module: None,
@@ -139,6 +144,7 @@ impl Gpu {
         match frame {
             ToGpu::Kit => {
                 self.kit = Some(Kit::load(&self.context, &image(files)?)?);
+                self.sensor = Sensor::open(&self.context.info().uuid);
                 Ok(FromGpu::Done)
             }
             ToGpu::Pools { writable } => {

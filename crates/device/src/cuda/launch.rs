@@ -184,6 +184,46 @@ impl Context {
     }
 }
 
+/// Launches that were recorded once and start together.
+#[derive(Debug, Clone, Copy)]
+pub struct Graph(sys::CUgraphExec);
+
+impl Context {
+    /// Records launches in their order, without starting them, and makes the device ready for them.
+    pub fn graph(&self, launches: &[KernelCall]) -> Result<Graph, CudaError> {
+        let mode = sys::CUstreamCaptureMode_enum::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // SAFETY: the stream is alive, and nothing else is being recorded.
+        check("cuStreamBeginCapture", unsafe { sys::cuStreamBeginCapture_v2(self.stream, mode) })?;
+        let recorded = launches.iter().try_for_each(|launch| self.launch(launch));
+        let (mut graph, mut ready) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: writes one handle. Recording must end whatever became of the launches.
+        let ended = unsafe { sys::cuStreamEndCapture(self.stream, &raw mut graph) };
+        recorded?;
+        check("cuStreamEndCapture", ended)?;
+        // SAFETY: the graph was just recorded; one handle is written.
+        let instantiated = unsafe { sys::cuGraphInstantiateWithFlags(&raw mut ready, graph, 0) };
+        // SAFETY: what was made of the graph does not need it any more.
+        check("cuGraphDestroy", unsafe { sys::cuGraphDestroy(graph) })?;
+        check("cuGraphInstantiate", instantiated)?;
+        // SAFETY: both handles are alive.
+        check("cuGraphUpload", unsafe { sys::cuGraphUpload(ready, self.stream) })?;
+        Ok(Graph(ready))
+    }
+
+    /// Puts a graph into the stream.
+    pub fn start(&self, graph: &Graph) -> Result<(), CudaError> {
+        // SAFETY: both handles are alive.
+        check("cuGraphLaunch", unsafe { sys::cuGraphLaunch(graph.0, self.stream) })
+    }
+
+    /// Gives a graph back; the stream has been waited for.
+    pub fn discard(&self, graph: Graph) -> Result<(), CudaError> {
+        let Graph(ready) = graph;
+        // SAFETY: the handle is alive and not used again.
+        check("cuGraphExecDestroy", unsafe { sys::cuGraphExecDestroy(ready) })
+    }
+}
+
 fn attributes(call: &KernelCall) -> Vec<CUlaunchAttribute> {
     let mut list = Vec::new();
     let mut add = |id, value| list.push(CUlaunchAttribute { id, pad: [0; 4], value });

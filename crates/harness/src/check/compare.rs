@@ -21,6 +21,18 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Takes over what another one has counted.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.elements += other.elements;
+        let further = |worst: &WorstElement| {
+            self.worst.as_ref().is_none_or(|known| worst.error_over_bound > known.error_over_bound)
+        };
+        if other.worst.as_ref().is_some_and(further) {
+            self.worst = other.worst;
+        }
+    }
+
     fn note(&mut self, tensor: &str, element: Element, case: &str) {
         if self.worst.as_ref().is_none_or(|worst| element.error_over_bound > worst.error_over_bound) {
             self.worst = Some(WorstElement {

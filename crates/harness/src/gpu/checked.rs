@@ -13,9 +13,10 @@ use crate::check::{self, compare};
 use crate::error::Stop;
 use crate::layout::{Shape, Side};
 use crate::oracle::{Answers, Slice};
+use crate::setup::Setup;
 
 /// Invariants need the whole output on the host: outputs up to this size get them.
-const INVARIANT_BYTES: u64 = 32 << 20;
+pub(crate) const INVARIANT_BYTES: u64 = 32 << 20;
 /// A question's answer for "none".
 const NONE: u64 = u64::MAX;
 
@@ -143,7 +144,7 @@ pub(crate) fn run(trial: &mut GpuTrial<'_>, job: Job) -> Result<(), Stop> {
     let setup = trial.setup;
     let shape = &setup.shapes[job.shape];
     let case = &setup.contract.cases[job.case];
-    let label = label(trial, job);
+    let label = label(setup, job);
     let arena = &mut trial.state.arena;
     let (mut call, _) = Arena::place(shape, Side::Left, arena.slot(0));
     arena.fill(&setup.contract, case, shape, &mut call, &mut trial.rng);
@@ -161,22 +162,35 @@ pub(crate) fn one(
     invariants: bool,
     label: &str,
 ) -> Result<(), Stop> {
+    one_more(trial, index, call, staged, invariants, label, &mut None)
+}
+
+/// The same, for one of several calls on one input: what the oracle said the first time is `known` from then on.
+pub(crate) fn one_more(
+    trial: &mut GpuTrial<'_>,
+    index: usize,
+    call: &ArenaCall,
+    staged: &Staged,
+    invariants: bool,
+    label: &str,
+    known: &mut Option<(Vec<Slice>, Answers)>,
+) -> Result<(), Stop> {
     let setup = trial.setup;
     let shape = &setup.shapes[index];
-    let slices = check::sample(shape, &setup.options, &mut trial.rng);
-    if !slices.is_empty() {
-        trial.state.oracle.begin(&setup.contract, shape, &call.placed, &slices)?;
-    }
     let whole =
         invariants && shape.output_bytes() <= INVARIANT_BYTES && !setup.contract.invariants.is_empty();
+    let asks = known.is_none();
+    let (slices, answered) = known
+        .take()
+        .unwrap_or_else(|| (check::sample(shape, &setup.options, &mut trial.rng), Answers::default()));
+    let asks = asks && !slices.is_empty();
+    if asks {
+        trial.state.oracle.begin(&setup.contract, shape, &call.placed, &slices)?;
+    }
     let fetched = if whole { check::everything(shape) } else { slices.clone() };
     let ran = launch(trial, index, call, staged, &fetched);
-    let answers = if slices.is_empty() {
-        Answers::default()
-    } else {
-        // Also after a failure: what was asked must be answered before anything else is asked.
-        trial.state.oracle.finish(&setup.contract, shape, &slices)?
-    };
+    // Also after a failure: what was asked must be answered before anything else is asked.
+    let answers = if asks { trial.state.oracle.finish(&setup.contract, shape, &slices)? } else { answered };
     let values = ran.map_err(|stop| stop.within(label))?;
     let (sums, rest) = values.split_at(staged.summed().min(values.len()));
     let odd = staged.read(trial, &mut rest.iter().copied(), sums, label)?;
@@ -190,6 +204,7 @@ pub(crate) fn one(
     if whole {
         laws(trial, index, call, label)?;
     }
+    *known = Some((slices, answers));
     Ok(())
 }
 
@@ -275,7 +290,12 @@ fn odd_row(
 fn laws(trial: &mut GpuTrial<'_>, index: usize, call: &ArenaCall, label: &str) -> Result<(), Stop> {
     let setup = trial.setup;
     let found = trial.state.oracle.violations(&setup.contract, &setup.shapes[index], &call.placed)?;
-    for (invariant, violation) in setup.contract.invariants.iter().zip(found) {
+    lawful(setup, &found, label)
+}
+
+/// Whether every law holds.
+pub(crate) fn lawful(setup: &Setup, found: &[f64], label: &str) -> Result<(), Stop> {
+    for (invariant, violation) in setup.contract.invariants.iter().zip(found.iter().copied()) {
         if violation.is_nan() || violation > 1.0 {
             let detail =
                 format!("{label}: `{}` is violated {violation:.3} times as much as allowed", invariant.name);
@@ -286,8 +306,8 @@ fn laws(trial: &mut GpuTrial<'_>, index: usize, call: &ArenaCall, label: &str) -
 }
 
 /// Workload and case for messages; a held-out shape stays secret.
-fn label(trial: &GpuTrial<'_>, job: Job) -> String {
-    let contract = &trial.setup.contract;
+pub(crate) fn label(setup: &Setup, job: Job) -> String {
+    let contract = &setup.contract;
     let workload = &contract.workloads[job.shape];
     let case = &contract.cases[job.case].name;
     match workload.role {

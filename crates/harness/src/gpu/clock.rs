@@ -2,15 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use kernsmith_core::evidence::DeviceState;
 use kernsmith_core::{FailureClass, Gate};
 use kernsmith_stats::{SequentialStop, Step as Verdict, median};
-use kernsmith_wire::gpu::{Cell, Step};
+use kernsmith_wire::gpu::{Cell, Sensed, Step};
 use rand::RngExt as _;
 use rand_chacha::ChaCha12Rng;
 
 use super::lanes::Place;
 use super::runner::GpuRunner;
+use super::sensed;
 use super::timed::{TimedPool, Turn, Turns};
+use super::worker::Mode;
 use crate::error::{HarnessError, Stop};
 use crate::layout::Shape;
 use crate::setup::Setup;
@@ -29,6 +32,7 @@ const NONE: u64 = u64::MAX;
 /// One who is timed on one shape.
 pub(crate) struct Timed<'a> {
     setup: &'a Setup,
+    index: usize,
     shape: &'a Shape,
     pool: &'a TimedPool,
     pub(crate) runner: &'a mut GpuRunner,
@@ -37,6 +41,11 @@ pub(crate) struct Timed<'a> {
     /// Calls of a batch.
     pub(crate) calls: u32,
     rng: ChaCha12Rng,
+    /// Whether calls are started as graphs.
+    mode: Mode,
+    /// Whether the device is asked about itself, and what it was like during the warm-up.
+    sense: bool,
+    before: Option<Sensed>,
 }
 
 /// What a batch leaves behind: times, and the last call's content and places, which still lie on the device.
@@ -47,50 +56,55 @@ pub(crate) struct Batch {
 }
 
 impl<'a> Timed<'a> {
-    /// Uploads what the shape's calls are cut from, runs once (that time is thrown away), and chooses the size of a batch.
+    /// Sees that what the shape's calls are cut from is on the device, runs once (that time is thrown away), and chooses the size of a batch.
     pub(crate) fn warm_up(
         setup: &'a Setup,
         index: usize,
         pool: &'a TimedPool,
         runner: &'a mut GpuRunner,
         timeout: Duration,
+        mode: Mode,
     ) -> Result<(Self, Batch), Stop> {
         let shape = &setup.shapes[index];
-        runner.open_store(pool.store, &pool.inputs, &pool.outputs)?;
-        let (number, _) = runner.pools(pool.store);
-        let (bases, _) = runner.lanes.place_shifted(shape, &vec![0; shape.inputs.len()]);
-        let mut steps = vec![Step::ResetCache];
-        for (input, offset, bytes) in pool.shifted() {
-            steps.push(Step::Upload { pool: number, offset, bytes, address: bases[input].address });
-        }
-        runner.run(Vec::new(), steps, timeout)?;
+        runner.furnish(index, pool)?;
+        runner.run(Vec::new(), vec![Step::ResetCache], timeout)?;
         let turns = Turns::new(setup.rng());
-        let mut timed = Self { setup, shape, pool, runner, turns, timeout, calls: 1, rng: setup.rng() };
+        let rng = setup.rng();
+        let sense = mode.sense;
+        let mut timed = Self {
+            setup,
+            index,
+            shape,
+            pool,
+            runner,
+            turns,
+            timeout,
+            calls: 1,
+            rng,
+            mode,
+            sense,
+            before: None,
+        };
         let first = timed.batch()?;
         let again = if first.times_us[0] < SLOW_CALL_US { timed.batch()? } else { first };
         timed.calls = ((BATCH_US / again.times_us[0].max(0.1)) as u32).clamp(BATCH_LEAST, BATCH_MOST);
         if again.times_us[0] >= SLOW_CALL_US {
             timed.calls = 1;
         }
+        timed.mode.sense = false;
         Ok((timed, again))
     }
 
     /// One batch of timed calls, each on content of its own, with an empty cache and poisoned outputs, and then a look at
     /// what was not written.
     pub(crate) fn batch(&mut self) -> Result<Batch, Stop> {
-        let (number, _) = self.runner.pools(self.pool.store);
         let mut calls = Vec::new();
         let mut steps = Vec::new();
         let mut last = None;
         for call in 0..self.calls {
             let turn = self.turns.next(self.pool);
-            let shifts = self.pool.shifts(&turn);
-            let (inputs, outputs) = self.runner.lanes.place_shifted(self.shape, &shifts);
-            for (input, offset, bytes) in self.pool.drawn(&turn) {
-                if bytes > 0 {
-                    steps.push(Step::Upload { pool: number, offset, bytes, address: inputs[input].address });
-                }
-            }
+            let away = self.pool.away(&turn);
+            let (inputs, outputs) = self.runner.lanes.place_timed(self.index, self.shape, &away);
             let secret = self.rng.random();
             let cell = |place: &Place| if call % 2 == 0 { place.cell } else { Cell::Block };
             let written: Vec<(u64, u64, Cell)> = outputs
@@ -119,7 +133,13 @@ impl<'a> Timed<'a> {
             calls.push(self.runner.call(self.setup, self.shape, &inputs, &outputs)?);
             last = Some((turn, outputs));
         }
-        let ran = self.runner.run(calls, steps, self.timeout * self.calls)?;
+        let lease = self.runner.lease.clone();
+        let ran = {
+            let _alone = lease.lock();
+            self.runner.run_as(self.mode, calls, steps, self.timeout * self.calls)?
+        };
+        self.before = self.before.or(ran.sensed);
+        self.mode.graphs = ran.graphs;
         if let Some(first) = ran.values.iter().find(|first| **first != NONE) {
             let detail = format!("a timed call left element {first} of an output unwritten");
             return Err(Stop::rejected(FailureClass::UnwrittenOutput, detail).at(Gate::TimedOutputs));
@@ -128,6 +148,23 @@ impl<'a> Timed<'a> {
             return Err(HarnessError::Statistics("an empty batch".to_owned()).into());
         };
         Ok(Batch { times_us: ran.times_us, last, outputs })
+    }
+}
+
+impl Timed<'_> {
+    /// Sees that the content is still what it was, and tells how the device fared.
+    pub(crate) fn end(&mut self) -> Result<DeviceState, Stop> {
+        let after = self
+            .runner
+            .check_untouched(self.index, self.sense)
+            .map_err(|stop| stop.at(Gate::TimedOutputs))?;
+        Ok(DeviceState {
+            workload: self.shape.name.clone(),
+            graph: self.mode.graphs,
+            before: self.before.map(sensed::sample),
+            after: after.map(sensed::sample),
+            measured_again: false,
+        })
     }
 }
 

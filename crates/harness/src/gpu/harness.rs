@@ -10,7 +10,8 @@ use kernsmith_sandbox::Level;
 use kernsmith_toolchain::cuda::{CudaBuild, CudaJob, CudaObject, CudaToolchain};
 use kernsmith_wire::gpu::GpuDevice;
 
-use super::gates::{correctness, phase, plausibility, quiescence, smoke, timing};
+use super::ahead::Sheets;
+use super::gates::{correctness, dense, phase, plausibility, quiescence, smoke, timing};
 use super::lanes::Room;
 use super::rivals::{self, Rivals};
 use super::trial::{GpuTrial, State};
@@ -33,7 +34,7 @@ const KIT: &str = include_str!("kit.cu");
 /// One device, and what belongs to it.
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) setup: Setup,
+    pub(crate) setup: Arc<Setup>,
     cuda: Arc<CudaToolchain>,
     device: GpuDevice,
     state: Mutex<State>,
@@ -41,8 +42,23 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A candidate's code object.
+    pub(crate) fn built(&self, candidate: &Candidate, log: &mut BuildLog) -> Result<CudaObject, Stop> {
+        build(self, candidate, false, log).map(|(object, _)| object)
+    }
+
+    /// The toolkit's folder.
+    pub(crate) fn toolkit_root(&self) -> &Path {
+        &self.cuda.toolkit().root
+    }
+
+    /// Compilations that can go on at the same time.
+    pub(crate) fn compilers(&self) -> usize {
+        self.cuda.helpers()
     }
 
     /// What the device can do, as far as it is known.
@@ -95,9 +111,12 @@ pub(crate) fn open(mut setup: Setup, cuda: Arc<CudaToolchain>, ordinal: u32) -> 
         least: setup.options.minimum_sandbox,
         kit: kit.cubin,
         room: Room::of(&setup.shapes),
+        lease: Arc::default(),
+        wrapper: None,
     };
     let arena = Arena::new(&setup.shapes, BURST_BYTES)?;
     let oracle = start_oracle(&setup, &arena, build_oracle(&setup)?)?;
+    let setup = Arc::new(setup);
     let state = State {
         arena,
         oracle,
@@ -107,6 +126,7 @@ pub(crate) fn open(mut setup: Setup, cuda: Arc<CudaToolchain>, ordinal: u32) -> 
         baseline: None,
         baseline_cubin: baseline_cubin.cubin,
         timed: BTreeMap::new(),
+        sheets: Sheets::begin(setup.clone()),
         frozen: None,
         calibration: Calibration::default(),
     };
@@ -174,7 +194,7 @@ pub(crate) fn freeze(inner: &Inner) -> Result<Performance, HarnessError> {
     ceilings::ensure(setup, &mut state.calibration, &mut first, &kit)?;
     let mut measured = Vec::new();
     for index in state.open_all_timed(setup)? {
-        let series = timing::against_itself(setup, &mut state.timed, index, &mut first, &mut second)
+        let series = timing::against_itself(setup, &state.timed, index, &mut first, &mut second)
             .map_err(|stop| stop.trusted(name))?;
         measured.push((index, series));
     }
@@ -303,12 +323,17 @@ fn run(
     if lane == Lane::Confirm && setup.options.python_rivals && log.passes() {
         add_rivals(t, &inner.rivals, log)?;
     }
+    if lane != Lane::Screen {
+        // Last: the candidate's code is gone afterwards.
+        log.gate(setup, Gate::TimedOutputs, || noted(dense::check(t)))?;
+    }
     t.notes.extend(t.runner.worker.confinement.notes.iter().cloned());
     let findings = Findings {
         tally: std::mem::take(&mut t.tally),
         notes: std::mem::take(&mut t.notes),
         performance: t.performance.take(),
         confinement: t.runner.worker.confinement.clone(),
+        device: std::mem::take(&mut t.device),
     };
     let GpuTrial { runner, .. } = trial;
     if lane == Lane::Screen && log.failure.as_ref().is_none_or(|failure| leaves_context(failure.class)) {

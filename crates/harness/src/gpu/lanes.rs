@@ -1,8 +1,11 @@
 //! Where tensors lie on the device: one range a tensor, between two that fault.
 
+use std::collections::BTreeMap;
+
 use kernsmith_tensor::DType;
 use kernsmith_wire::gpu::Cell;
 
+use super::resident::Resident;
 use super::resolve::Addresses;
 use super::worker::GpuWorker;
 use crate::error::Stop;
@@ -24,6 +27,8 @@ pub(crate) struct Lanes {
     pub(crate) workspaces: Vec<(u64, u64)>,
     /// What is written to empty the cache.
     pub(crate) flush: (u64, u64),
+    /// Timed content by shape: a range an input.
+    pub(crate) resident: BTreeMap<usize, Resident>,
 }
 
 /// Bytes that each tensor needs over all shapes, and some to shift it by.
@@ -65,6 +70,7 @@ impl Lanes {
             outputs: tensors[room.inputs.len()..].to_vec(),
             workspaces: Vec::new(),
             flush: flush.first().copied().unwrap_or_default(),
+            resident: BTreeMap::new(),
         })
     }
 
@@ -92,13 +98,13 @@ impl Lanes {
         )
     }
 
-    /// The inputs at the beginning of their ranges, each shifted by so many bytes, and the outputs at the end of theirs.
-    pub(crate) fn place_shifted(&self, shape: &Shape, shifts: &[u64]) -> (Vec<Place>, Vec<Place>) {
-        let (mut inputs, _) = self.place(shape, Side::Left, 0);
-        for (place, shift) in inputs.iter_mut().zip(shifts) {
-            place.address += shift;
+    /// The inputs out of a shape's timed content, so many bytes behind its beginning, and the outputs at the end of their ranges.
+    pub(crate) fn place_timed(&self, index: usize, shape: &Shape, away: &[u64]) -> (Vec<Place>, Vec<Place>) {
+        let (mut inputs, outputs) = self.place(shape, Side::Right, 0);
+        let ranges = self.resident.get(&index).map_or(&[][..], |resident| resident.ranges.as_slice());
+        for ((place, range), away) in inputs.iter_mut().zip(ranges).zip(away) {
+            place.address = range.0 + away;
         }
-        let (_, outputs) = self.place(shape, Side::Right, 0);
         (inputs, outputs)
     }
 

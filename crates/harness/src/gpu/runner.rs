@@ -1,6 +1,7 @@
 //! A code object in a worker: launched by its plan, over tensors in their ranges.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kernsmith_core::Plan;
@@ -11,21 +12,15 @@ use rand_chacha::ChaCha12Rng;
 
 use super::lanes::{Lanes, Place};
 use super::resolve::Resolver;
-use super::worker::{GpuRan, GpuWorker, Workshop};
+use super::timed::TimedPool;
+use super::worker::{GpuRan, GpuWorker, Mode, Workshop};
 use crate::arena::{ARENA, Arena, Store};
 use crate::error::{HarnessError, Stop};
-use crate::layout::Shape;
+use crate::layout::{Shape, Side};
 use crate::setup::Setup;
 
 /// Workspaces are poisoned up to this size before each call: longer ones at their beginning.
 const WORKSPACE_POISON_BYTES: u64 = 64 << 20;
-
-/// A worker with its ranges, and nothing loaded yet.
-#[derive(Debug)]
-pub(crate) struct Bare {
-    worker: GpuWorker,
-    lanes: Lanes,
-}
 
 /// A code object in a worker.
 #[derive(Debug)]
@@ -36,15 +31,36 @@ pub(crate) struct GpuRunner {
     plan: Plan,
     kernels: Vec<Kernel>,
     pub(crate) loaded: Vec<LoadedKernel>,
+    /// Held while something is timed on the device, and while much is copied to it.
+    pub(crate) lease: Arc<Mutex<()>>,
 }
 
+/// A worker with its ranges and timed content, and nothing loaded yet.
+#[derive(Debug)]
+pub(crate) struct Bare(GpuRunner);
+
 impl Bare {
-    /// Starts a process, makes its context and its ranges.
-    pub(crate) fn start(workshop: &Workshop) -> Result<Self, HarnessError> {
+    /// Starts a process, makes its context and its ranges, and puts timed content there: all before any candidate's code comes.
+    pub(crate) fn start(
+        workshop: &Workshop,
+        timed: &[(usize, Arc<TimedPool>)],
+    ) -> Result<Self, HarnessError> {
         let mut worker = GpuWorker::start(workshop)?;
         let lanes =
             Lanes::reserve(&workshop.room, &mut worker).map_err(|stop| stop.trusted("device memory"))?;
-        Ok(Self { worker, lanes })
+        let mut runner = GpuRunner {
+            worker,
+            lanes,
+            pools: BTreeMap::new(),
+            plan: Plan::default(),
+            kernels: Vec::new(),
+            loaded: Vec::new(),
+            lease: workshop.lease.clone(),
+        };
+        for (index, pool) in timed {
+            runner.furnish(*index, pool).map_err(|stop| stop.trusted("device memory"))?;
+        }
+        Ok(Self(runner))
     }
 
     /// Loads a code object.
@@ -55,9 +71,7 @@ impl Bare {
         cubin: &[u8],
         arena: &Arena,
     ) -> Result<GpuRunner, Stop> {
-        let Self { worker, lanes } = self;
-        let (pools, kernels, loaded) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let mut runner = GpuRunner { worker, lanes, pools, plan: plan.clone(), kernels, loaded };
+        let mut runner = self.0;
         runner.open_store(ARENA, &arena.inputs, &arena.outputs)?;
         runner.replace(setup, plan, cubin)?;
         Ok(runner)
@@ -127,6 +141,12 @@ impl GpuRunner {
         self.lanes.workspaces.iter().map(spoil).collect()
     }
 
+    /// How many launches a call at a shape is.
+    pub(crate) fn launches(&self, setup: &Setup, shape: &Shape) -> Result<usize, Stop> {
+        let (inputs, outputs) = self.lanes.place(shape, Side::Right, 0);
+        Ok(self.call(setup, shape, &inputs, &outputs)?.launches.len())
+    }
+
     /// Does some steps.
     pub(crate) fn run(
         &mut self,
@@ -134,6 +154,17 @@ impl GpuRunner {
         steps: Vec<Step>,
         timeout: Duration,
     ) -> Result<GpuRan, Stop> {
-        self.worker.run(calls, steps, timeout)
+        self.run_as(Mode::default(), calls, steps, timeout)
+    }
+
+    /// The same, in a special way.
+    pub(crate) fn run_as(
+        &mut self,
+        mode: Mode,
+        calls: Vec<GpuCall>,
+        steps: Vec<Step>,
+        timeout: Duration,
+    ) -> Result<GpuRan, Stop> {
+        self.worker.run(calls, steps, timeout, mode)
     }
 }

@@ -36,6 +36,12 @@ struct Lane {
     stride: u64,
 }
 
+impl Lane {
+    const fn away(&self, pick: u64) -> u64 {
+        if self.whole { pick * self.stride } else { pick }
+    }
+}
+
 /// Where the inputs of one timed call are taken from, one number an input: the shift, or the drawing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Turn {
@@ -93,21 +99,17 @@ impl TimedPool {
         Ok(Self { store: 0, inputs, outputs, lanes, output_spans })
     }
 
-    /// What is uploaded once: offset in the pool, length, and which input, of those that are shifted.
-    pub(crate) fn shifted(&self) -> impl Iterator<Item = (usize, u64, u64)> {
-        let lanes = self.lanes.iter().enumerate().filter(|(_, lane)| !lane.whole);
-        lanes.map(|(input, lane)| (input, lane.base, lane.bytes + SPARE_BYTES))
+    /// What lies on the device, an input each: offset in the pool and length.
+    pub(crate) fn content(&self) -> Vec<(u64, u64)> {
+        let bytes = |lane: &Lane| {
+            if lane.whole { VARIANTS * lane.stride } else { lane.bytes + SPARE_BYTES }
+        };
+        self.lanes.iter().map(|lane| (lane.base, bytes(lane))).collect()
     }
 
-    /// What is uploaded before a turn: offset in the pool, length, and which input.
-    pub(crate) fn drawn(&self, turn: &Turn) -> Vec<(usize, u64, u64)> {
-        let lanes = self.lanes.iter().zip(&turn.picks).enumerate().filter(|(_, (lane, _))| lane.whole);
-        lanes.map(|(input, (lane, pick))| (input, lane.base + pick * lane.stride, lane.bytes)).collect()
-    }
-
-    /// By how much each input's address is shifted in a turn.
-    pub(crate) fn shifts(&self, turn: &Turn) -> Vec<u64> {
-        self.lanes.iter().zip(&turn.picks).map(|(lane, pick)| if lane.whole { 0 } else { *pick }).collect()
+    /// How far behind the beginning of its content each input begins in a turn.
+    pub(crate) fn away(&self, turn: &Turn) -> Vec<u64> {
+        self.lanes.iter().zip(&turn.picks).map(|(lane, pick)| lane.away(*pick)).collect()
     }
 
     /// The turn in which every input lies at the beginning of its content.
@@ -117,10 +119,8 @@ impl TimedPool {
 
     /// A turn's tensors, for the oracle.
     pub(crate) fn placed(&self, turn: &Turn) -> Placed {
-        let span = |(lane, pick): (&Lane, &u64)| {
-            let away = if lane.whole { pick * lane.stride } else { *pick };
-            Span { offset: lane.base + away, bytes: lane.bytes }
-        };
+        let span =
+            |(lane, pick): (&Lane, &u64)| Span { offset: lane.base + lane.away(*pick), bytes: lane.bytes };
         Placed {
             store: self.store,
             inputs: self.lanes.iter().zip(&turn.picks).map(span).collect(),

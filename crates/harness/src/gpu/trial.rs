@@ -1,23 +1,25 @@
 //! One candidate in one GPU worker: what the GPU gates work on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use kernsmith_core::evidence::Performance;
+use kernsmith_core::evidence::{DeviceState, Performance};
 use kernsmith_core::{Lane, Plan};
 use kernsmith_op_contract::Role;
 use rand_chacha::ChaCha12Rng;
 
+use super::ahead::Sheets;
 use super::runner::{Bare, GpuRunner};
 use super::timed::TimedPool;
 use super::worker::Workshop;
-use crate::arena::Arena;
+use crate::arena::{Arena, Placed};
 use crate::baseline::Frozen;
 use crate::calibration::Calibration;
 use crate::check::Tally;
 use crate::error::{HarnessError, Stop};
-use crate::oracle::Oracle;
+use crate::oracle::{Oracle, Slice};
 use crate::setup::Setup;
 use crate::trial::TimedOutputs;
 
@@ -33,9 +35,19 @@ pub(crate) struct State {
     pub(crate) screen: Option<GpuRunner>,
     pub(crate) baseline: Option<GpuRunner>,
     pub(crate) baseline_cubin: Vec<u8>,
-    pub(crate) timed: BTreeMap<usize, TimedPool>,
+    pub(crate) timed: BTreeMap<usize, Arc<TimedPool>>,
+    pub(crate) sheets: Sheets,
     pub(crate) frozen: Option<Frozen>,
     pub(crate) calibration: Calibration,
+}
+
+/// A timed call whose rows are on the host, and with the oracle.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) index: usize,
+    pub(crate) pool: Arc<TimedPool>,
+    pub(crate) placed: Placed,
+    pub(crate) slices: Vec<Slice>,
 }
 
 /// One candidate in one worker.
@@ -51,6 +63,10 @@ pub(crate) struct GpuTrial<'a> {
     pub(crate) notes: Vec<String>,
     pub(crate) performance: Option<Performance>,
     pub(crate) seen: TimedOutputs,
+    /// What the device was like around each timed workload.
+    pub(crate) device: Vec<DeviceState>,
+    /// Timed outputs that the oracle is busy with.
+    pub(crate) pending: Option<Pending>,
     /// Trusted code may take its time.
     pub(crate) patient: bool,
 }
@@ -62,10 +78,12 @@ impl State {
             Some(waiting) => waiting
                 .join()
                 .unwrap_or_else(|_| Err(HarnessError::CutOff("starting a worker panicked".to_owned()))),
-            None => Bare::start(&self.workshop),
+            None => Bare::start(&self.workshop, &[]),
         };
         let workshop = self.workshop.clone();
-        self.spare = Some(std::thread::spawn(move || Bare::start(&workshop)));
+        let timed: Vec<(usize, Arc<TimedPool>)> =
+            self.timed.iter().map(|(index, pool)| (*index, pool.clone())).collect();
+        self.spare = Some(std::thread::spawn(move || Bare::start(&workshop, &timed)));
         bare
     }
 
@@ -92,7 +110,7 @@ impl State {
             if !self.timed.contains_key(&shape) {
                 let mut pool = TimedPool::draw(setup, shape)?;
                 pool.store = self.oracle.add_store(&pool.inputs, &pool.outputs)?;
-                self.timed.insert(shape, pool);
+                self.timed.insert(shape, Arc::new(pool));
             }
         }
         Ok(bench)
@@ -143,6 +161,8 @@ impl<'a> GpuTrial<'a> {
             notes: Vec::new(),
             performance: None,
             seen: TimedOutputs::default(),
+            device: Vec::new(),
+            pending: None,
             patient: false,
         }
     }

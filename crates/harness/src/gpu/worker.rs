@@ -2,11 +2,14 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kernsmith_core::FailureClass;
 use kernsmith_sandbox::{Child, Confinement, Level, Limits, Policy, Spawn};
-use kernsmith_wire::gpu::{FromGpu, GpuCall, GpuDevice, GpuRun, Kernel, LoadedKernel, Refusal, Step, ToGpu};
+use kernsmith_wire::gpu::{
+    FromGpu, GpuCall, GpuDevice, GpuRun, Kernel, LoadedKernel, Refusal, Sensed, Step, ToGpu,
+};
 use kernsmith_wire::{Channel, MAX_FILES, Pool, WireError, build_id, pair};
 
 use super::lanes::Room;
@@ -35,6 +38,19 @@ pub(crate) struct Workshop {
     pub(crate) kit: Vec<u8>,
     /// What ranges the tensors of the contract need.
     pub(crate) room: Room,
+    /// Whoever times holds it, and whoever copies much; the rest goes on side by side.
+    pub(crate) lease: Arc<Mutex<()>>,
+    /// A tool around the worker.
+    pub(crate) wrapper: Option<Wrapper>,
+}
+
+/// A tool that starts a worker and stands between it and the driver.
+#[derive(Debug, Clone)]
+pub(crate) struct Wrapper {
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<String>,
+    /// Where it may write.
+    pub(crate) folder: PathBuf,
 }
 
 /// A worker with a context of its own. Dropping it kills it.
@@ -52,6 +68,19 @@ pub(crate) struct GpuWorker {
 pub(crate) struct GpuRan {
     pub(crate) values: Vec<u64>,
     pub(crate) times_us: Vec<f64>,
+    /// What the device was like meanwhile.
+    pub(crate) sensed: Option<Sensed>,
+    /// Whether calls were started as graphs.
+    pub(crate) graphs: bool,
+}
+
+/// How steps are done.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Mode {
+    /// Calls as graphs.
+    pub(crate) graphs: bool,
+    /// Asks for clocks, power and temperature meanwhile.
+    pub(crate) sense: bool,
 }
 
 impl std::fmt::Debug for GpuWorker {
@@ -63,7 +92,17 @@ impl std::fmt::Debug for GpuWorker {
 impl GpuWorker {
     /// Starts a process, confines it, makes a context and loads the trusted kernels.
     pub(crate) fn start(workshop: &Workshop) -> Result<Self, HarnessError> {
-        let mut worker = Self::greet(&workshop.self_exe, workshop.ordinal, workshop.least)?;
+        let mut worker = match &workshop.wrapper {
+            Some(wrapper) => {
+                let refused = |error| match error {
+                    HarnessError::NoGpu { reason } => problem(format!("under a tool: {reason}")),
+                    other => other,
+                };
+                Self::greet_under(&workshop.self_exe, workshop.ordinal, Shell::Tool(wrapper))
+                    .map_err(refused)?
+            }
+            None => Self::greet(&workshop.self_exe, workshop.ordinal, workshop.least)?,
+        };
         if !workshop.kit.is_empty() {
             let file = file_of("kernsmith-kit", &workshop.kit)?;
             worker.ask(&ToGpu::Kit, &[&file])?;
@@ -78,7 +117,7 @@ impl GpuWorker {
     pub(crate) fn greet(self_exe: &Path, ordinal: u32, least: Level) -> Result<Self, HarnessError> {
         let mut refused = None;
         for (namespaces, filesystem) in [(true, true), (false, true), (false, false)] {
-            match Self::greet_under(self_exe, ordinal, (namespaces, filesystem)) {
+            match Self::greet_under(self_exe, ordinal, Shell::Layers(namespaces, filesystem)) {
                 Ok(mut worker) => {
                     worker.confinement.demand(least.min(Level::Rlimits))?;
                     if let Some(HarnessError::NoGpu { reason }) = refused {
@@ -96,17 +135,30 @@ impl GpuWorker {
         Err(refused.unwrap_or_else(|| problem("no confinement was tried".to_owned())))
     }
 
-    fn greet_under(self_exe: &Path, ordinal: u32, layers: (bool, bool)) -> Result<Self, HarnessError> {
+    fn greet_under(self_exe: &Path, ordinal: u32, shell: Shell<'_>) -> Result<Self, HarnessError> {
         let (mut channel, theirs) = pair()?;
-        let environment = environment();
-        let mut spawn = Spawn::new(self_exe).arg(VERB).arg(theirs.as_raw_fd().to_string());
+        let mut environment = environment();
+        let mut spawn = match shell {
+            Shell::Tool(wrapper) => {
+                environment.extend(wrapper.environment());
+                Spawn::new(&wrapper.program).args(&wrapper.arguments).arg(self_exe).directory(&wrapper.folder)
+            }
+            Shell::Layers(..) => Spawn::new(self_exe),
+        };
+        spawn = spawn.arg(VERB).arg(theirs.as_raw_fd().to_string());
         for (name, value) in &environment {
             spawn = spawn.env(name, value);
         }
         let child = spawn.pass(theirs.as_fd()).start()?;
-        let policy = policy(theirs.as_raw_fd(), environment, layers);
+        let policy = match shell {
+            Shell::Layers(namespaces, filesystem) => {
+                let policy = policy(theirs.as_raw_fd(), environment, (namespaces, filesystem));
+                serde_json::to_value(policy).map_err(|error| WireError::Malformed(error.to_string()))?
+            }
+            // A tool needs what it has put into the process.
+            Shell::Tool(_) => serde_json::Value::Null,
+        };
         drop(theirs);
-        let policy = serde_json::to_value(policy).map_err(|error| WireError::Malformed(error.to_string()))?;
         channel.send(&ToGpu::Hello { build: build_id(), policy, ordinal }, &[])?;
         let (frame, _) =
             channel.receive::<FromGpu>(Some(START_TIMEOUT)).map_err(|error| apparatus(&error))?;
@@ -181,15 +233,19 @@ impl GpuWorker {
         calls: Vec<GpuCall>,
         steps: Vec<Step>,
         timeout: Duration,
+        mode: Mode,
     ) -> Result<GpuRan, Stop> {
         self.sequence = self.sequence.wrapping_add(1);
         let timeout_ms = timeout.as_millis() as u64;
         let begin = Instant::now();
-        let run = GpuRun { sequence: self.sequence, timeout_ms, calls, steps };
+        let Mode { graphs, sense } = mode;
+        let run = GpuRun { sequence: self.sequence, timeout_ms, calls, steps, graphs, sense };
         let frame = self.exchange(&ToGpu::Run(run), &[], timeout + GRACE)?;
         let wall_us = begin.elapsed().as_secs_f64() * 1e6;
         match frame {
-            FromGpu::Ran { sequence, values, times_ns, drain_ns } if sequence == self.sequence => {
+            FromGpu::Ran { sequence, values, times_ns, drain_ns, sensed, graphs }
+                if sequence == self.sequence =>
+            {
                 let times_us: Vec<f64> = times_ns.iter().map(|ns| *ns as f64 * 1e-3).collect();
                 let sum_us: f64 = times_us.iter().sum();
                 if sum_us > wall_us {
@@ -201,7 +257,7 @@ impl GpuWorker {
                         format!("the device was busy for {} µs after its stream had ended", drain_ns / 1000);
                     return Err(Stop::rejected(FailureClass::BackgroundWork, detail));
                 }
-                Ok(GpuRan { values, times_us })
+                Ok(GpuRan { values, times_us, sensed, graphs })
             }
             frame => Err(refused(&frame)),
         }
@@ -232,6 +288,37 @@ impl GpuWorker {
             }
             Err(error) => Err(apparatus(&error).into()),
         }
+    }
+}
+
+impl GpuWorker {
+    /// Says goodbye and waits for an orderly end.
+    pub(crate) fn end(mut self, patience: Duration) {
+        if self.channel.send(&ToGpu::Bye, &[]).is_ok()
+            && let Some(child) = self.child.take()
+        {
+            let _ = child.wait(patience);
+        }
+    }
+}
+
+/// What is around a worker.
+#[derive(Clone, Copy)]
+enum Shell<'a> {
+    /// Namespaces and path rules, each or neither.
+    Layers(bool, bool),
+    /// A tool, and no confinement.
+    Tool(&'a Wrapper),
+}
+
+impl Wrapper {
+    /// What a tool needs besides what a worker needs.
+    fn environment(&self) -> Vec<(String, String)> {
+        let folder = self.folder.display().to_string();
+        let path = std::env::var("PATH").unwrap_or_default();
+        [("HOME", folder.clone()), ("TMPDIR", folder), ("PATH", path)]
+            .map(|(name, value)| (name.to_owned(), value))
+            .to_vec()
     }
 }
 

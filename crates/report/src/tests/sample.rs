@@ -277,6 +277,8 @@ fn judged(proposal: u64, lane: Lane, failure: Option<Failure>, performance: Opti
                 families: BTreeMap::from([("avx512-fma".to_owned(), 96)]),
                 ..ObjectFacts::default()
             }),
+            device: Vec::new(),
+            tool: None,
         },
         security: Security {
             sandbox: "namespaces+landlock+seccomp+rlimits".to_owned(),

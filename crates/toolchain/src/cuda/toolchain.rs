@@ -66,6 +66,7 @@ pub struct CudaToolchain {
     confinement: Confinement,
     headers: Vec<(String, String)>,
     identity: Digest,
+    helpers: usize,
 }
 
 impl CudaToolchain {
@@ -94,7 +95,13 @@ impl CudaToolchain {
             confinement,
             headers,
             identity,
+            helpers: options.helpers,
         })
+    }
+
+    /// Compilations that can go on at the same time.
+    pub const fn helpers(&self) -> usize {
+        self.helpers
     }
 
     /// The toolkit.

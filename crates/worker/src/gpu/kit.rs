@@ -1,6 +1,7 @@
 //! The trusted kernels that steps use; their source is the harness's `gpu/kit.cu`.
 
 use kernsmith_device::cuda::{Context, CudaError, Function, KernelCall, Module, Range, TensorMapBytes};
+use kernsmith_wire::gpu::GROUPS;
 
 /// Threads of a block of every trusted kernel.
 const THREADS: u32 = 256;
@@ -16,6 +17,7 @@ pub(super) struct Kit {
     find_change: Function,
     find_non_finite: Function,
     sum: Function,
+    differences: Function,
     flush: Function,
     copy: Function,
     multiply: Function,
@@ -34,6 +36,7 @@ impl Kit {
             find_change: find("kit_find_change")?,
             find_non_finite: find("kit_find_non_finite")?,
             sum: find("kit_sum")?,
+            differences: find("kit_differences")?,
             flush: find("kit_flush")?,
             copy: find("kit_copy")?,
             multiply: find("kit_multiply")?,
@@ -102,6 +105,22 @@ impl Kit {
         self.start(context, self.sum, &[place.0, place.1, answer])
     }
 
+    pub(super) fn differences(
+        &self,
+        context: &Context,
+        (ours, theirs): (u64, u64),
+        (rows, row_elements): (u64, u64),
+        cell: u32,
+        question: usize,
+    ) -> Result<(), CudaError> {
+        for group in 1..GROUPS {
+            self.answer(context, question + group, true)?;
+        }
+        let answers = self.answer(context, question, true)?;
+        let words = [ours, theirs, rows, row_elements, u64::from(cell), answers];
+        self.start(context, self.differences, &words)
+    }
+
     pub(super) fn flush(&self, context: &Context, place: (u64, u64)) -> Result<(), CudaError> {
         self.start(context, self.flush, &[place.0, place.1])
     }
@@ -121,7 +140,7 @@ impl Kit {
     }
 
     /// Where a question's answer goes. It is set right before it is asked, behind everything that a candidate has done:
-    /// finding kernels take the least index from there, sums begin at zero.
+    /// finding kernels take the least index from there, sums and differences begin at zero.
     fn answer(&self, context: &Context, question: usize, sum: bool) -> Result<u64, CudaError> {
         if question as u64 >= ANSWERS {
             return Err(CudaError::Invalid(format!("more than {ANSWERS} questions in one run")));

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use kernsmith_core::launch::{L2Promotion, MapElement, Swizzle as PlanSwizzle};
 use kernsmith_device::cuda::{
-    Context, CudaError, Element, Event, KernelCall, Map, Promotion, Swizzle, TensorMapBytes,
+    Context, CudaError, Element, Event, Graph, KernelCall, Map, Promotion, Sample, Swizzle, TensorMapBytes,
 };
-use kernsmith_wire::gpu::{FromGpu, GpuCall, GpuLaunch, GpuRun, MapSpec, Parameter, Step};
+use kernsmith_wire::gpu::{FromGpu, GROUPS, GpuCall, GpuLaunch, GpuRun, MapSpec, Parameter, Sensed, Step};
 
 use super::Gpu;
 use super::kit::{Kit, word_bytes};
@@ -26,6 +26,14 @@ impl Clocks {
     }
 }
 
+/// The calls of a run, ready to be started.
+enum Calls {
+    /// Launch by launch.
+    Launches(Vec<Vec<KernelCall>>),
+    /// Each as one graph.
+    Graphs(Vec<Graph>),
+}
+
 /// What a run has used up so far.
 #[derive(Default)]
 struct Cursor {
@@ -39,14 +47,16 @@ impl Gpu {
         let timeout = Duration::from_millis(run.timeout_ms);
         let calls: Result<Vec<Vec<KernelCall>>, CudaError> =
             run.calls.iter().map(|call| self.prepare(call)).collect();
-        let calls = calls?;
+        let calls = self.made_ready(calls?, run.graphs);
         let pairs = run.steps.iter().filter(|step| matches!(step, Step::Start)).count();
         self.clocks.ready(&self.context, pairs)?;
-        let questions = run.steps.iter().filter(|step| asks(step)).count();
+        let questions = run.steps.iter().map(answers).sum();
         let mut cursor = Cursor::default();
         for step in &run.steps {
             self.step(step, &calls, &mut cursor, timeout)?;
         }
+        // While the device works: asking takes some milliseconds.
+        let sensed = self.sensor.as_ref().filter(|_| run.sense).map(|sensor| sensed(&sensor.sample()));
         self.context.wait(timeout)?;
         let drain = self.context.drain()?;
         let values = self.kit()?.end(&self.context, questions)?;
@@ -55,7 +65,34 @@ impl Gpu {
             .map(|(start, stop)| self.context.between_ns(start, stop))
             .collect();
         let drain_ns = drain.as_nanos() as u64;
-        Ok(FromGpu::Ran { sequence: run.sequence, values, times_ns: times_ns?, drain_ns })
+        let graphs = matches!(calls, Calls::Graphs(_));
+        if let Calls::Graphs(graphs) = calls {
+            graphs.into_iter().try_for_each(|graph| self.context.discard(graph))?;
+        }
+        Ok(FromGpu::Ran { sequence: run.sequence, values, times_ns: times_ns?, drain_ns, sensed, graphs })
+    }
+
+    /// Graphs where they are wanted and the driver can make them of these launches.
+    fn made_ready(&self, calls: Vec<Vec<KernelCall>>, graphs: bool) -> Calls {
+        let made = |calls: &[Vec<KernelCall>]| -> Result<Vec<Graph>, CudaError> {
+            calls.iter().map(|call| self.context.graph(call)).collect()
+        };
+        match graphs.then(|| made(&calls)) {
+            Some(Ok(graphs)) => Calls::Graphs(graphs),
+            // What the driver has against a launch, it says again when that is started.
+            Some(Err(_)) | None => Calls::Launches(calls),
+        }
+    }
+
+    fn call(&self, calls: &Calls, index: usize) -> Result<(), CudaError> {
+        let missing = || CudaError::Invalid(format!("no call {index}"));
+        match calls {
+            Calls::Launches(calls) => {
+                let call = calls.get(index).ok_or_else(missing)?;
+                call.iter().try_for_each(|launch| self.context.launch(launch))
+            }
+            Calls::Graphs(graphs) => self.context.start(graphs.get(index).ok_or_else(missing)?),
+        }
     }
 
     fn kit(&self) -> Result<&Kit, CudaError> {
@@ -65,7 +102,7 @@ impl Gpu {
     fn step(
         &mut self,
         step: &Step,
-        calls: &[Vec<KernelCall>],
+        calls: &Calls,
         cursor: &mut Cursor,
         timeout: Duration,
     ) -> Result<(), CudaError> {
@@ -81,9 +118,7 @@ impl Gpu {
                 return self.context.download(address, pool.bytes_mut(offset, bytes)?);
             }
             Step::Call(index) => {
-                let call = calls.get(index as usize);
-                let call = call.ok_or_else(|| CudaError::Invalid(format!("no call {index}")))?;
-                return call.iter().try_for_each(|launch| self.context.launch(launch));
+                return self.call(calls, index as usize);
             }
             Step::Start => return self.context.record(&self.clocks.pairs[cursor.clock].0),
             Step::Stop => {
@@ -100,7 +135,7 @@ impl Gpu {
             _ => {}
         }
         let question = cursor.question;
-        cursor.question += usize::from(asks(step));
+        cursor.question += answers(step);
         self.trusted(step, question)
     }
 
@@ -121,6 +156,9 @@ impl Gpu {
                 kit.find_non_finite(context, (address, bytes), cell as u32, question)
             }
             Step::Sum { address, bytes } => kit.sum(context, (address, bytes), question),
+            Step::Differences { ours, theirs, rows, row_elements, cell } => {
+                kit.differences(context, (ours, theirs), (rows, row_elements), cell as u32, question)
+            }
             Step::Flush { address, bytes } => kit.flush(context, (address, bytes)),
             Step::Copy { from, to, bytes } => kit.copy(context, from, to, bytes),
             Step::Multiply { address, rounds, blocks } => kit.multiply(context, address, rounds, blocks),
@@ -159,12 +197,25 @@ impl Gpu {
     }
 }
 
-/// Whether a step asks for a value.
-const fn asks(step: &Step) -> bool {
-    matches!(
-        step,
-        Step::FindPoison { .. } | Step::FindChange { .. } | Step::FindNonFinite { .. } | Step::Sum { .. }
-    )
+/// How many values a step asks for.
+const fn answers(step: &Step) -> usize {
+    match step {
+        Step::FindPoison { .. } | Step::FindChange { .. } | Step::FindNonFinite { .. } | Step::Sum { .. } => {
+            1
+        }
+        Step::Differences { .. } => GROUPS,
+        _ => 0,
+    }
+}
+
+const fn sensed(sample: &Sample) -> Sensed {
+    Sensed {
+        sm_mhz: sample.sm_mhz,
+        memory_mhz: sample.memory_mhz,
+        power_mw: sample.power_mw,
+        temperature_c: sample.temperature_c,
+        reasons: sample.reasons,
+    }
 }
 
 const fn size_of(parameter: &Parameter) -> u32 {

@@ -31,7 +31,7 @@ pub(crate) fn check(trial: &mut GpuTrial<'_>) -> Result<String, Stop> {
     let mut baseline = trial.state.take_baseline(setup)?;
     for index in &suspects {
         ceilings::copy(setup, &mut trial.state.calibration, &mut baseline, *index)?;
-        let series = timing::paired(trial, &mut baseline, *index)?;
+        let series = timing::pairs_again(trial, &mut baseline, *index)?;
         let again = summarise(setup, &trial.state.calibration, &[(*index, series)], 1.0, 1)?;
         let row = &again.workloads[0];
         if row.sol_us.is_some_and(|sol_us| row.median_us < IMPOSSIBLE * sol_us) {

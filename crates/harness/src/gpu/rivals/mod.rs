@@ -20,6 +20,7 @@ use self::lane::{On, PythonLane, Skipped, Spec, Work};
 use super::clock::Timed;
 use super::timed::TimedPool;
 use super::trial::GpuTrial;
+use super::worker::Mode;
 use crate::arena::{Placed, Span};
 use crate::check::{self, Tally, compare};
 use crate::error::{HarnessError, Stop};
@@ -138,12 +139,10 @@ fn on_shape(
     rival: &Baseline,
     index: usize,
 ) -> Result<Result<(Series, String), Skipped>, Stop> {
-    let Some(pool) = trial.state.timed.remove(&index) else {
+    let Some(pool) = trial.state.timed.get(&index).cloned() else {
         return Err(HarnessError::Statistics("no timed buffers".to_owned()).into());
     };
-    let outcome = over_pool(trial, lane, rival, (index, &pool));
-    trial.state.timed.insert(index, pool);
-    outcome
+    over_pool(trial, lane, rival, (index, &pool))
 }
 
 fn over_pool(
@@ -164,7 +163,8 @@ fn over_pool(
         return Ok(Err(format!("its results are not those of the contract: {wrong}")));
     }
     let timeout = trial.timeout(index);
-    let (mut ours, _) = Timed::warm_up(setup, index, pool, &mut trial.runner, timeout)?;
+    let mode = Mode { graphs: trial.runner.launches(setup, shape)? > 1, sense: false };
+    let (mut ours, _) = Timed::warm_up(setup, index, pool, &mut trial.runner, timeout, mode)?;
     let rules = PairRules::of(setup, Lane::Confirm);
     Ok(in_turn(&mut ours, lane, rules)?.map(|series| (series, how)))
 }
