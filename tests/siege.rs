@@ -221,7 +221,7 @@ fn harness(program: &Path) -> Harness {
             ..HarnessOptions::default()
         },
         rules: Arc::new(kernsmith_isa_corpus::Rules::none()),
-        user_baseline: None,
+        user_baseline: Some((LEISURELY.to_owned(), Plan::default())),
         self_exe: program.to_owned(),
         seed: None,
         cache_dir,
@@ -229,6 +229,20 @@ fn harness(program: &Path) -> Harness {
     };
     Harness::open(request).expect("a harness")
 }
+
+/// The baseline of this search: right, and so slow that a good kernel is the faster one on the busiest machine too.
+const LEISURELY: &str = r#"
+#include <cmath>
+#include <cstdint>
+extern "C" void kernel(const float* x, const float* w, float* y, int64_t rows, int64_t cols) {
+    for (int64_t r = 0; r < rows; ++r) {
+        long double sum = 0.0L;
+        for (int64_t c = 0; c < cols; ++c) sum += static_cast<long double>(x[r * cols + c]) * x[r * cols + c];
+        const long double factor = 1.0L / std::sqrt(sum / cols + 1e-6L);
+        for (int64_t c = 0; c < cols; ++c) y[r * cols + c] = static_cast<float>(x[r * cols + c] * factor * w[c]);
+    }
+}
+"#;
 
 /// The whole search; nothing of it is alive when this returns.
 fn search(place: &Place, program: &Path, victim_begins: Arc<AtomicBool>) -> (Outcome, PathBuf) {
