@@ -6,7 +6,7 @@ use kernsmith_core::CallClass;
 use kernsmith_llm::{Api, ApiKey, Ask, Called, Client, Endpoint, OnRequest, Turn};
 
 use super::model;
-use super::server::{Act, KEY, Server};
+use super::server::{Act, Counted, KEY, Server};
 use crate::support::Place;
 
 fn endpoint(server: &Server, deadline: Duration) -> Endpoint {
@@ -41,6 +41,16 @@ fn call(endpoint: Endpoint) -> Called {
     runtime.block_on(Client::new(endpoint).expect("a client").call(&ask()))
 }
 
+fn counted(called: &Called) -> Counted {
+    let usage = &called.usage;
+    Counted {
+        prompt: usage.prompt_tokens,
+        cached: usage.cached_tokens,
+        completion: usage.completion_tokens,
+        reasoning: usage.reasoning_tokens,
+    }
+}
+
 fn say() -> Act {
     Act::Say("42".to_owned())
 }
@@ -68,7 +78,7 @@ fn what_passes_is_tried_again_and_each_try_keeps_its_class() {
     assert_eq!(classes, expected, "{called:?}");
     assert_eq!(called.reply.as_deref(), Some("42"));
     assert_eq!(called.tries[0].pause_ms.round() as u64, 20, "the server's own word counts");
-    assert_eq!((called.usage.prompt_tokens, called.usage.completion_tokens), server.tokens());
+    assert_eq!(counted(&called), server.tokens());
     assert!(called.usage.unreported_tokens > 0, "tries whose count never came are estimated apart");
 }
 
@@ -126,7 +136,7 @@ fn a_server_that_is_dead_for_a_while_costs_only_time() {
     });
     assert_eq!(called.class, CallClass::Answered, "{called:?}");
     assert!(called.tries.len() > 2 && started.elapsed() < Duration::from_secs(8), "{called:?}");
-    assert_eq!((called.usage.prompt_tokens, called.usage.completion_tokens), server.tokens());
+    assert_eq!(counted(&called), server.tokens());
     assert_eq!(server.seen().len(), 1, "it was asked, and paid, once");
 }
 
@@ -150,7 +160,7 @@ fn both_interfaces_work_whole_and_streamed() {
             let server = Server::with(vec![], |_| say());
             let called = call(Endpoint { api, stream, ..endpoint(&server, Duration::from_secs(5)) });
             assert_eq!(called.reply.as_deref(), Some("42"), "{api:?} {stream} {called:?}");
-            assert_eq!((called.usage.prompt_tokens, called.usage.completion_tokens), server.tokens());
+            assert_eq!(counted(&called), server.tokens());
         }
     }
 }

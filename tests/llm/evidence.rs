@@ -4,62 +4,10 @@ use serde_json::{Value, json};
 
 use super::model;
 use super::run::{
-    calls, entries, prompts_hold_no_secret, search, the_key_is_nowhere, the_servers_count_is_ours,
+    SEED, calls, entries, prompts_hold_no_secret, search, the_key_is_nowhere, the_servers_count_is_ours,
 };
-use super::server::{Act, Seen, Server};
+use super::server::{Act, Server};
 use crate::support::{Place, Said, machine};
-
-/// What the tools have said so far.
-fn evidence(seen: &Seen) -> Vec<String> {
-    let messages = seen.body["messages"].as_array().into_iter().flatten();
-    let tools = messages.filter(|message| message["role"] == "tool");
-    tools.map(|message| model::text(message, "content").to_owned()).collect()
-}
-
-/// Questions that a curious model may ask, and some that it should not.
-fn wishes(attempt: u64) -> Vec<(&'static str, String)> {
-    let of = |more: Value| {
-        let mut arguments = json!({"attempt": attempt});
-        arguments.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
-        arguments.to_string()
-    };
-    let sql = |text: &str| json!({"sql": text}).to_string();
-    vec![
-        ("source", of(json!({}))),
-        ("build_log", of(json!({}))),
-        ("disassembly", of(json!({"symbol": "kernel", "from": 2, "count": 5}))),
-        ("isa_topic", json!({"words": "streaming stores"}).to_string()),
-        ("log_query", sql("SELECT seq, status, round(ratio, 1) AS r FROM v_candidates")),
-        ("log_query", sql("SELECT * FROM v_runs")),
-        (
-            "log_query",
-            sql("SELECT group_concat(note || detail) FROM v_gates JOIN v_judgements USING (proposal)"),
-        ),
-        ("log_query", sql("DELETE FROM runs")),
-        ("log_query", sql("ATTACH 'experiment-log/index.sqlite' AS other")),
-        ("crystal_ball", json!({}).to_string()),
-    ]
-}
-
-/// Plans, writes one kernel, and then looks at everything before it writes the next.
-fn curious() -> impl FnMut(&Seen) -> Act + Send + 'static {
-    let mut written = 0;
-    move |seen| match (model::role(seen), &evidence(seen)[..]) {
-        ("planner", _) if model::question(seen).contains("The tree is empty") => Act::Say(model::plan()),
-        ("planner", _) => Act::Say(model::no_edits()),
-        (_, []) if written == 1 => {
-            Act::Call(vec![("log_query", json!({"sql": "SELECT seq FROM v_candidates"}).to_string())])
-        }
-        (_, [candidates]) => {
-            let number = candidates.lines().nth(1).and_then(|line| line.parse().ok()).expect("a candidate");
-            Act::Call(wishes(number))
-        }
-        _ => {
-            written += 1;
-            Act::Say(model::code(&model::good(8 * written), 3.0))
-        }
-    }
-}
 
 /// What the last question of that place's course brought along, in order.
 fn shown(place: &Place, entries: &[Value], run: &str) -> Vec<String> {
@@ -76,7 +24,7 @@ fn shown(place: &Place, entries: &[Value], run: &str) -> Vec<String> {
 #[test]
 fn a_model_sees_what_it_asks_for_and_nothing_that_is_secret() {
     let place = Place::new();
-    let server = Server::with(vec![], curious());
+    let server = Server::with(vec![], model::curious());
     let _machine = machine();
     let settings = [
         "--candidates",
@@ -98,7 +46,7 @@ fn a_model_sees_what_it_asks_for_and_nothing_that_is_secret() {
     assert!(wish(2).contains("instructions 2 to 7"), "{}", wish(2));
     assert!(wish(3).contains("nontemporal") || wish(3).contains("stream"), "{}", wish(3));
     assert!(wish(4).starts_with("seq | status | r\n") && wish(4).contains("accepted"), "{}", wish(4));
-    assert!(wish(5).contains("rmsnorm_f32") && !wish(5).contains("7319"), "{}", wish(5));
+    assert!(wish(5).contains("rmsnorm_f32") && !wish(5).contains(SEED), "{}", wish(5));
     assert!(
         wish(7).contains("only SELECT is answered") && wish(8).contains("only SELECT is answered"),
         "{}",

@@ -19,9 +19,21 @@ pub(crate) fn plan() -> String {
     .to_string()
 }
 
+/// One strategy alone.
+pub(crate) fn one_family() -> String {
+    let mut plan: Value = serde_json::from_str(&plan()).expect("json");
+    plan["edits"].as_array_mut().expect("a list").truncate(1);
+    plan.to_string()
+}
+
 /// Nothing to change.
 pub(crate) fn no_edits() -> String {
     json!({"edits": []}).to_string()
+}
+
+/// What a reviewer reads out of evidence.
+pub(crate) fn advice() -> String {
+    json!({"diagnosis": "the sum's dependency limits it", "next": ["wider sums"]}).to_string()
 }
 
 /// A candidate by JSON schema.
@@ -64,15 +76,6 @@ extern "C" void kernel(const float* __restrict x, const float* __restrict w, flo
     )
 }
 
-/// Right and so slow that any other kernel is faster, however busy the machine is: each sum is taken four times.
-pub(crate) fn slow() -> String {
-    crate::support::RMSNORM.replace(
-        "float sum = 0.0f;",
-        "volatile float sum = 0.0f;\n        for (int again = 0; again < 3; ++again) {\n            \
-         for (int64_t c = 0; c < cols; ++c) sum += x[r * cols + c];\n            sum = 0.0f;\n        }",
-    )
-}
-
 /// Compiles and is wrong.
 pub(crate) fn cheat() -> String {
     good(16).replace("lanes; ++l) sum += part[l]", "1; ++l) sum += part[l] * static_cast<float>(lanes)")
@@ -94,7 +97,9 @@ pub(crate) fn role(seen: &Seen) -> &'static str {
     match system.unwrap_or_default() {
         words if words.starts_with("You plan") => "planner",
         words if words.starts_with("You review") => "reviewer",
+        words if words.starts_with("You read the evidence") => "reader",
         words if words.starts_with("You write") => "coder",
+        words if words.starts_with("You audit") => "auditor",
         _ => "other",
     }
 }
@@ -113,6 +118,7 @@ pub(crate) fn decent() -> impl FnMut(&Seen) -> Act + Send + 'static {
         "planner" if question(seen).contains("The tree is empty") => Act::Say(plan()),
         "planner" => Act::Say(no_edits()),
         "reviewer" => Act::Say(json!({"verdict": "build", "problems": []}).to_string()),
+        "reader" => Act::Say(advice()),
         "coder" => {
             written += 1;
             Act::Say(code(&good(8 * written), 3.0))
@@ -124,4 +130,109 @@ pub(crate) fn decent() -> impl FnMut(&Seen) -> Act + Send + 'static {
 /// The value of a field that is a text.
 pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_default()
+}
+
+/// Good, mediocre, lying, clumsy and cheating, on a server that has a bad day.
+pub(crate) fn troubled() -> impl FnMut(&Seen) -> Act + Send + 'static {
+    let (mut planned, mut written, mut reviewed) = (0, 0, 0);
+    move |seen| match role(seen) {
+        "planner" => {
+            planned += 1;
+            match planned {
+                1 => Act::Say("I would try a wide kernel first, {perhaps}.".to_owned()),
+                2 => Act::Say(plan()),
+                _ => Act::Say(no_edits()),
+            }
+        }
+        "reader" => Act::Say(advice()),
+        "reviewer" => {
+            reviewed += 1;
+            let revise = json!({"verdict": "revise", "problems": ["line 8: the tail is slow"]});
+            let build = json!({"verdict": "build", "problems": []});
+            Act::Say(if reviewed == 1 { revise } else { build }.to_string())
+        }
+        _ => {
+            written += 1;
+            match written {
+                1 => Act::TooMany(30),
+                2 => Act::Status(500, "out of order".to_owned()),
+                3 => Act::Reset,
+                4 => Act::Say(code(&good(8), 3.0)),
+                5 => Act::Say("{\"rationale\": \"cut".to_owned()),
+                6 => Act::Say(fenced(&good(16))),
+                7 => Act::Say(code(&base_of(seen), 2.0)),
+                8 => Act::Say(code(&good(24), 60.0)),
+                9 => Act::Say(code(&cheat(), 9.0)),
+                10 => Act::Say(code(&broken(), 2.0)),
+                11 => Act::Refuse,
+                12 | 13 => Act::Empty,
+                14 => Act::Truncate("{\"rationale\": \"too lo".to_owned()),
+                15 => Act::Say(code(&good(32), 3.0)),
+                16 => Act::Say(
+                    json!({"rationale": "", "source": "int x;", "plan": "{\"launch\": 7}"}).to_string(),
+                ),
+                _ => Act::Say(code(&good(8 * written), 2.5)),
+            }
+        }
+    }
+}
+
+/// The last program in the question: what is to be improved.
+fn base_of(seen: &Seen) -> String {
+    let question = question(seen);
+    let base = question.split("# Base").nth(1).expect("a base");
+    let code = base.split("```cpp\n").nth(1).expect("a program");
+    code.split("\n```").next().expect("its end").to_owned()
+}
+
+/// What the tools have said so far.
+pub(crate) fn evidence(seen: &Seen) -> Vec<String> {
+    let messages = seen.body["messages"].as_array().into_iter().flatten();
+    let tools = messages.filter(|message| message["role"] == "tool");
+    tools.map(|message| text(message, "content").to_owned()).collect()
+}
+
+/// Questions that a curious model may ask, and some that it should not.
+pub(crate) fn wishes(attempt: u64) -> Vec<(&'static str, String)> {
+    let of = |more: Value| {
+        let mut arguments = json!({"attempt": attempt});
+        arguments.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        arguments.to_string()
+    };
+    let sql = |text: &str| json!({"sql": text}).to_string();
+    vec![
+        ("source", of(json!({}))),
+        ("build_log", of(json!({}))),
+        ("disassembly", of(json!({"symbol": "kernel", "from": 2, "count": 5}))),
+        ("isa_topic", json!({"words": "streaming stores"}).to_string()),
+        ("log_query", sql("SELECT seq, status, round(ratio, 1) AS r FROM v_candidates")),
+        ("log_query", sql("SELECT * FROM v_runs")),
+        (
+            "log_query",
+            sql("SELECT group_concat(note || detail) FROM v_gates JOIN v_judgements USING (proposal)"),
+        ),
+        ("log_query", sql("DELETE FROM runs")),
+        ("log_query", sql("ATTACH 'experiment-log/index.sqlite' AS other")),
+        ("crystal_ball", json!({}).to_string()),
+    ]
+}
+
+/// Plans, writes one kernel, and then looks at everything before it writes the next.
+pub(crate) fn curious() -> impl FnMut(&Seen) -> Act + Send + 'static {
+    let mut written = 0;
+    move |seen| match (role(seen), &evidence(seen)[..]) {
+        ("planner", _) if question(seen).contains("The tree is empty") => Act::Say(plan()),
+        ("planner", _) => Act::Say(no_edits()),
+        (_, []) if written == 1 => {
+            Act::Call(vec![("log_query", json!({"sql": "SELECT seq FROM v_candidates"}).to_string())])
+        }
+        (_, [candidates]) => {
+            let number = candidates.lines().nth(1).and_then(|line| line.parse().ok()).expect("a candidate");
+            Act::Call(wishes(number))
+        }
+        _ => {
+            written += 1;
+            Act::Say(code(&good(8 * written), 3.0))
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! Whole searches with a model behind them.
 
-use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,15 +9,18 @@ use kernsmith_op_contract::Role;
 use serde_json::{Value, json};
 
 use super::model;
-use super::server::{Act, KEY, Seen, Server};
+use super::server::{Act, Counted, KEY, Seen, Server};
 use crate::support::{Place, Said, machine};
+
+/// The seed of searches here: long enough that no measured number holds it by chance.
+pub(crate) const SEED: &str = "731948265017293";
 
 /// A short search of that server's model.
 pub(crate) fn search(place: &Place, url: &str, name: &str, more: &[&str]) -> Command {
     let mut command = place.command();
     command.env("OPENAI_API_KEY", KEY);
     command.args(["search", "rmsnorm_f32", "--proposer", "llm", "--base-url", url, "--model", "test"]);
-    command.args(["--run-id", name, "--wall-seconds", "60", "--seed", "7319", "--set", "llm.idle_seconds=2"]);
+    command.args(["--run-id", name, "--wall-seconds", "60", "--seed", SEED, "--set", "llm.idle_seconds=2"]);
     // The champion must be confirmed on a busy machine too: more pairs, narrower intervals.
     command.args(["--set", "search.final_seconds=4", "--set", "harness.confirm_seconds_per_workload=1.5"]);
     command.args(more);
@@ -35,66 +37,23 @@ pub(crate) fn calls(entries: &[Value]) -> Vec<&Value> {
     entries.iter().map(|entry| &entry["event"]).filter(|event| event["type"] == "model_called").collect()
 }
 
-/// Good, mediocre, lying, clumsy and cheating, on a server that has a bad day.
-fn troubled() -> impl FnMut(usize, &Seen) -> Act + Send + 'static {
-    let (mut planned, mut written, mut reviewed) = (0, 0, 0);
-    move |_, seen| match model::role(seen) {
-        "planner" => {
-            planned += 1;
-            match planned {
-                1 => Act::Say("I would try a wide kernel first, {perhaps}.".to_owned()),
-                2 => Act::Say(model::plan()),
-                _ => Act::Say(model::no_edits()),
-            }
-        }
-        "reviewer" => {
-            reviewed += 1;
-            let revise = json!({"verdict": "revise", "problems": ["line 8: the tail is slow"]});
-            let build = json!({"verdict": "build", "problems": []});
-            Act::Say(if reviewed == 1 { revise } else { build }.to_string())
-        }
-        _ => {
-            written += 1;
-            match written {
-                1 => Act::TooMany(30),
-                2 => Act::Status(500, "out of order".to_owned()),
-                3 => Act::Reset,
-                4 => Act::Say(model::code(&model::good(8), 3.0)),
-                5 => Act::Say("{\"rationale\": \"cut".to_owned()),
-                6 => Act::Say(model::fenced(&model::good(16))),
-                7 => Act::Say(model::code(&base_of(seen), 2.0)),
-                8 => Act::Say(model::code(&model::good(24), 60.0)),
-                9 => Act::Say(model::code(&model::cheat(), 9.0)),
-                10 => Act::Say(model::code(&model::broken(), 2.0)),
-                11 => Act::Refuse,
-                12 | 13 => Act::Empty,
-                14 => Act::Truncate("{\"rationale\": \"too lo".to_owned()),
-                15 => Act::Say(model::code(&model::good(32), 3.0)),
-                16 => Act::Say(
-                    json!({"rationale": "", "source": "int x;", "plan": "{\"launch\": 7}"}).to_string(),
-                ),
-                _ => Act::Say(model::code(&model::good(8 * written), 2.5)),
-            }
-        }
-    }
-}
-
-/// The last program in the question: what is to be improved.
-fn base_of(seen: &Seen) -> String {
-    let question = model::question(seen);
-    let base = question.split("# Base").nth(1).expect("a base");
-    let code = base.split("```cpp\n").nth(1).expect("a program");
-    code.split("\n```").next().expect("its end").to_owned()
+/// Right and so slow that any other kernel is faster, however busy the machine is: each sum is taken four times.
+fn slow() -> String {
+    crate::support::RMSNORM.replace(
+        "float sum = 0.0f;",
+        "volatile float sum = 0.0f;\n        for (int again = 0; again < 3; ++again) {\n            \
+         for (int64_t c = 0; c < cols; ++c) sum += x[r * cols + c];\n            sum = 0.0f;\n        }",
+    )
 }
 
 #[test]
 fn a_model_with_bad_days_still_finds_a_confirmed_champion() {
     let place = Place::new();
-    let server = Server::start(troubled());
+    let server = Server::with(vec![], model::troubled());
     let _machine = machine();
     let done = AtomicBool::new(false);
     let cassette = place.path("calls.jsonl").display().to_string();
-    let slow = place.write("slow.cpp", &model::slow()).display().to_string();
+    let slow = place.write("slow.cpp", &slow()).display().to_string();
     let settings = [
         "--seed-kernel",
         &slow,
@@ -107,7 +66,7 @@ fn a_model_with_bad_days_still_finds_a_confirmed_champion() {
         "--set",
         &format!("llm.cassette={cassette}"),
         "--set",
-        "llm.prices=[\"test=1/4\",\"critic=2/8\"]",
+        "llm.prices=[\"test=1/0.25/4\",\"critic=2/8\"]",
         "--set",
         "llm.budget_usd=5",
     ];
@@ -125,6 +84,12 @@ fn a_model_with_bad_days_still_finds_a_confirmed_champion() {
     let json = said.json();
     assert!(json["champion"]["ci_low"].as_f64().is_some_and(|low| low > 1.0), "{json}");
     let entries = entries(&place, "troubled");
+    let (models, counted) = (&json["models"], server.tokens());
+    assert_eq!(
+        (models["prompt_tokens"].as_u64(), models["completion_tokens"].as_u64()),
+        (Some(counted.prompt), Some(counted.completion)),
+        "the summary tells the same"
+    );
     assert!(
         json["models"]["cost_usd_per_gain"].as_f64().is_some_and(|price| price > 0.0),
         "{}",
@@ -167,19 +132,56 @@ fn every_failure_has_its_class(entries: &[Value]) {
     assert!(verdicts.contains("compile_error") && verdicts.contains("wrong_result"), "{verdicts:?}");
 }
 
+/// Tokens and money to the last one, model by model, as the server has counted them.
 pub(crate) fn the_servers_count_is_ours(server: &Server, entries: &[Value]) {
-    let sum = |field: &str| -> u64 {
-        calls(entries).iter().map(|call| call["usage"][field].as_u64().expect("a count")).sum()
+    let mut ours: BTreeMap<String, Counted> = BTreeMap::new();
+    let mut usd = 0.0;
+    for call in calls(entries) {
+        let count = |field: &str| call["usage"][field].as_u64().unwrap_or_default();
+        let counted = Counted {
+            prompt: count("prompt_tokens"),
+            cached: count("cached_tokens"),
+            completion: count("completion_tokens"),
+            reasoning: count("reasoning_tokens"),
+        };
+        let sum = ours.entry(model::text(call, "model").to_owned()).or_default();
+        *sum = sum.plus(counted);
+        usd += call["cost_usd"].as_f64().expect("a cost");
+    }
+    // A model that was asked in vain alone has a row of its own here and none there.
+    ours.retain(|_, counted| *counted != Counted::default());
+    assert_eq!(ours, server.counted());
+    let unreported = |call: &&Value| call["usage"]["unreported_tokens"].as_u64().unwrap_or_default() > 0;
+    // Broken tries are charged as answers, as an estimate: only without them is the bill exact.
+    if !calls(entries).iter().any(unreported) {
+        let bill: f64 = ours.iter().map(|(model, counted)| price(entries, model, *counted)).sum();
+        assert!((usd - bill).abs() <= 1e-9 * bill.max(1e-6), "{usd} {bill}");
+    }
+}
+
+/// What that many tokens cost by the table of the run's own configuration.
+fn price(entries: &[Value], model: &str, counted: Counted) -> f64 {
+    let rows = entries[0]["event"]["config"]["llm"]["prices"].as_array().into_iter().flatten();
+    let mut rows = rows.filter_map(|row| row.as_str()?.strip_prefix(&format!("{model}=")));
+    let Some(row) = rows.next() else { return 0.0 };
+    let dollars: Vec<f64> = row.split('/').map(|number| number.parse().expect("a price")).collect();
+    let (input, cached, output) = match dollars[..] {
+        [input, cached, output] => (input, cached, output),
+        [input, output] => (input, input, output),
+        _ => panic!("{row}"),
     };
-    assert_eq!((sum("prompt_tokens"), sum("completion_tokens")), server.tokens());
-    let cost: f64 = calls(entries).iter().map(|call| call["cost_usd"].as_f64().expect("a cost")).sum();
-    let priced = entries.iter().any(|entry| {
-        entry["event"]["config"]["llm"]["prices"].as_array().is_some_and(|rows| !rows.is_empty())
-    });
-    assert_eq!(cost > 0.0, priced);
+    let fresh = (counted.prompt - counted.cached) as f64;
+    (fresh * input + counted.cached as f64 * cached + counted.completion as f64 * output) / 1e6
 }
 
 pub(crate) fn prompts_hold_no_secret(server: &Server, place: &Place) {
+    let asked = server.seen();
+    assert!(!asked.is_empty());
+    texts_hold_no_secret(asked.iter().map(|seen| seen.text.as_str()), place);
+}
+
+/// No key, seed, path, held-out shape or line of the oracle is in what a model or a program was told.
+pub(crate) fn texts_hold_no_secret<'a>(texts: impl Iterator<Item = &'a str>, place: &Place) {
     let roots = kernsmith_op_contract::default_roots();
     let contract =
         kernsmith_op_contract::Library::open(roots).expect("a library").find("rmsnorm_f32").expect("it");
@@ -188,23 +190,25 @@ pub(crate) fn prompts_hold_no_secret(server: &Server, place: &Place) {
     let telling: Vec<&str> = oracle.lines().map(str::trim).filter(|line| line.contains("double")).collect();
     assert!(telling.len() > 3, "the oracle was read");
     let folder = place.folder.path().display().to_string();
-    for seen in server.seen() {
-        assert!(!seen.text.contains(KEY) && !seen.text.contains("7319") && !seen.text.contains(&folder));
+    for text in texts {
+        assert!(!text.contains(KEY) && !text.contains(SEED) && !text.contains(&folder), "{text}");
         for workload in contract.workloads(Role::HeldOut) {
-            assert!(!seen.text.contains(&workload.name), "{}", workload.name);
+            assert!(!text.contains(&workload.name), "{}", workload.name);
             for (axis, value) in &workload.axes {
-                for form in
-                    [format!("{axis}={value}"), format!("{axis} {value},"), format!("{axis} = {value}")]
-                {
-                    let bench =
-                        contract.workloads(Role::Bench).any(|known| known.axes.get(axis) == Some(value));
-                    let verify =
-                        contract.workloads(Role::Verify).any(|known| known.axes.get(axis) == Some(value));
-                    assert!(bench || verify || !seen.text.contains(&form), "{form}");
-                }
+                let forms = [
+                    format!("{axis}={value}"),
+                    format!("{axis} {value},"),
+                    format!("{axis} = {value}"),
+                    format!("\"{axis}\":{value}"),
+                ];
+                let bench = contract.workloads(Role::Bench).any(|known| known.axes.get(axis) == Some(value));
+                let verify =
+                    contract.workloads(Role::Verify).any(|known| known.axes.get(axis) == Some(value));
+                let told = forms.iter().find(|form| text.contains(*form));
+                assert!(bench || verify || told.is_none(), "{told:?}");
             }
         }
-        let told = telling.iter().find(|line| seen.text.contains(*line));
+        let told = telling.iter().find(|line| text.contains(*line));
         assert_eq!(told, None, "a line of the oracle is in a prompt");
     }
 }
@@ -286,44 +290,125 @@ fn the_cassette_replays_without_a_network(place: &Place, cassette: &str) {
     assert!(calls(&entries).iter().all(|call| call["class"] != "unreachable"));
 }
 
-#[test]
-fn a_killed_run_pays_for_no_answer_twice() {
-    let place = Place::new();
-    let server = Server::with(vec![], model::decent());
-    let _machine = machine();
-    let mut command = search(&place, &server.url(), "killed", &["--candidates", "5", "--format", "jsonl"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary starts");
-    let lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
-    let mut recorded = Vec::new();
-    for line in lines.map_while(Result::ok) {
-        let Ok(entry) = serde_json::from_str::<Value>(&line) else { break };
-        if entry["event"]["type"] == "model_called" {
-            recorded.push(entry);
+/// Runs `start`, and `resume` after each kill -9, until it ends by itself: every question is interrupted once, when all
+/// before it are answered. Returns what the last session said, and how many were killed.
+pub(crate) fn killed_at_every_question(
+    server: &Server,
+    mut start: Command,
+    resume: impl Fn() -> Command,
+) -> (Said, u64) {
+    for killed in 0_u64.. {
+        let spawned = start.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = spawned.expect("the binary starts");
+        while server.held() == killed && child.try_wait().expect("a child").is_none() {
+            std::thread::sleep(Duration::from_millis(10));
         }
-        // An answer has just become durable, and nothing has been made of it yet.
-        if recorded.len() == 2 {
-            break;
+        if server.held() == killed {
+            return (Said::of(&child.wait_with_output().expect("it ended")), killed);
         }
+        assert!(killed < 40, "it goes on for ever: {:?}", server.seen().last());
+        child.kill().expect("killed");
+        child.wait().expect("gone");
+        start = resume();
     }
-    child.kill().expect("killed");
-    child.wait().expect("gone");
-    assert_eq!(recorded.len(), 2);
-    let mut resume = place.command();
-    resume.env("OPENAI_API_KEY", KEY).args(["resume", "killed", "--wall-seconds", "45"]);
-    let resumed = Said::of(&resume.output().expect("the binary runs"));
-    assert!(matches!(resumed.code, 0 | 1), "{resumed:?}");
-    let entries = entries(&place, "killed");
-    for before in &recorded {
-        let name = format!("killed#{}", before["seq"]);
-        let shown = place.run(&["brief", &name, "--format", "json"]).expect(0).json();
-        let text = model::text(&shown, "request_text");
-        let asked = server.seen().iter().filter(|seen| seen.text == text).count();
-        assert_eq!(asked, 1, "{} was asked again", before["event"]["place"]);
-    }
-    let places: Vec<&str> = calls(&entries).iter().map(|call| model::text(call, "place")).collect();
+    unreachable!("it ends by itself")
+}
+
+/// What `resume` is called with.
+pub(crate) fn resume(place: &Place, run: &str, more: &[&str]) -> Command {
+    let mut command = place.command();
+    command.env("OPENAI_API_KEY", KEY).args(["resume", run]).args(more);
+    command
+}
+
+/// Every question was answered once, however often the run was killed.
+pub(crate) fn nothing_was_paid_twice(server: &Server, entries: &[Value], killed: u64) {
+    the_servers_count_is_ours(server, entries);
+    let places: Vec<&str> = calls(entries).iter().map(|call| model::text(call, "place")).collect();
     let distinct: BTreeSet<&str> = places.iter().copied().collect();
     assert_eq!(places.len(), distinct.len(), "a place has one answer: {places:?}");
-    assert!(entries.iter().filter(|entry| entry["event"]["type"] == "proposed").count() >= 3);
+    assert_eq!(places.len() as u64, killed, "each question was interrupted once");
+    assert_eq!(server.seen().len() as u64, 2 * killed, "and asked once more, word for word the same");
+}
+
+/// Looks at evidence twice, answers in broken JSON, mends it, has it reviewed, and revises it.
+fn circumspect() -> impl FnMut(&Seen) -> Act + Send + 'static {
+    let mut plain = model::decent();
+    let (mut written, mut reviewed) = (0, 0);
+    let look = |words: &str| ("isa_topic", json!({"words": words}).to_string());
+    move |seen| match (model::role(seen), model::evidence(seen).len()) {
+        ("coder", 0) => Act::Call(vec![look("avx512"), look("streaming stores")]),
+        ("coder", 2) => {
+            Act::Call(vec![("log_query", json!({"sql": "SELECT title FROM v_strategies"}).to_string())])
+        }
+        ("coder", _) => {
+            written += 1;
+            Act::Say(if written == 1 {
+                "{\"rationale\": \"cut".to_owned()
+            } else {
+                model::code(&model::good(8 * written), 3.0)
+            })
+        }
+        ("planner", _) if model::question(seen).contains("The tree is empty") => {
+            Act::Say(model::one_family())
+        }
+        ("reviewer", _) => {
+            reviewed += 1;
+            let verdict = if reviewed == 1 { "revise" } else { "build" };
+            Act::Say(json!({"verdict": verdict, "problems": ["line 8: the tail is slow"]}).to_string())
+        }
+        _ => plain(seen),
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_at_every_question_pays_for_no_answer_twice() {
+    let place = Place::new();
+    let server = Server::holding(circumspect());
+    let _machine = machine();
+    let more = [
+        "--candidates",
+        "2",
+        "--set",
+        "search.width=1",
+        "--set",
+        "llm.reviewer_model=critic",
+        "--set",
+        "llm.idle_seconds=600",
+        "--set",
+        "llm.prices=[\"test=1/0.25/4\",\"critic=2/8\"]",
+    ];
+    let start = search(&place, &server.url(), "killed", &more);
+    let (said, killed) =
+        killed_at_every_question(&server, start, || resume(&place, "killed", &["--wall-seconds", "60"]));
+    assert!(matches!(said.code, 0 | 1), "{said:?}");
+    let entries = entries(&place, "killed");
+    nothing_was_paid_twice(&server, &entries, killed);
+    let stages: Vec<(&str, &str)> = calls(&entries)
+        .into_iter()
+        .filter(|call| model::text(call, "place").starts_with("code/"))
+        .map(|call| {
+            (model::text(call, "place").rsplit('/').next().unwrap_or_default(), model::text(call, "class"))
+        })
+        .collect();
+    let first = [
+        ("0", "inspects"),
+        ("0+1", "inspects"),
+        ("0+2", "unreadable"),
+        ("repair", "answered"),
+        ("review", "answered"),
+        ("revise", "answered"),
+    ];
+    let second = [("0", "inspects"), ("0+1", "inspects"), ("0+2", "answered"), ("review", "answered")];
+    assert_eq!(stages, [first.as_slice(), &second].concat());
+    let read = calls(&entries).into_iter().filter(|call| model::text(call, "place").starts_with("read/"));
+    assert_eq!(read.count(), 1, "the evidence of the first is read once, before the second is written");
+    let advised = |seen: &Seen| {
+        seen.text.contains("A reviewer who read this evidence says: the sum's dependency limits it")
+    };
+    assert!(server.seen().iter().any(advised));
+    assert_eq!(entries.iter().filter(|entry| entry["event"]["type"] == "proposed").count(), 2);
+    prompts_hold_no_secret(&server, &place);
     place.run(&["log", "verify", "killed"]).expect(0);
 }
 

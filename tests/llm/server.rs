@@ -1,7 +1,7 @@
 //! An OpenAI-compatible server with a scripted but realistic model behind it: it listens on the loopback, counts tokens, keeps
 //! every prompt that it saw, and misbehaves on command.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +34,8 @@ pub(crate) enum Act {
     Reset,
     /// Nothing comes for so long.
     Silence(Duration),
+    /// Nothing comes, and nothing is counted, until the client is gone.
+    Hold,
     /// A body that is no answer.
     Garbage,
 }
@@ -50,11 +52,22 @@ pub(crate) struct Seen {
 /// Decides what is done with the n-th request (from 0).
 pub(crate) type Script = Box<dyn FnMut(usize, &Seen) -> Act + Send>;
 
+/// Tokens as the server counts them; what was cached and what was thought is a part of prompt and completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Counted {
+    pub(crate) prompt: u64,
+    pub(crate) cached: u64,
+    pub(crate) completion: u64,
+    pub(crate) reasoning: u64,
+}
+
 #[derive(Default)]
 struct Ledger {
     seen: Vec<Seen>,
-    prompt_tokens: u64,
-    completion_tokens: u64,
+    /// What went out whole, by model.
+    counted: BTreeMap<String, Counted>,
+    /// Requests that are held, or were.
+    held: u64,
     /// Connections and requests that a dead server let fall.
     knocks: u64,
 }
@@ -70,7 +83,12 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it on a free port.
     pub(crate) fn start(script: impl FnMut(usize, &Seen) -> Act + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::on(0, script)
+    }
+
+    /// Starts it on that port; 0 is a free one.
+    pub(crate) fn on(port: u16, script: impl FnMut(usize, &Seen) -> Act + Send + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let (dead, gone) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -114,10 +132,25 @@ impl Server {
         self.lock().seen.clone()
     }
 
-    /// Tokens of prompts and answers that went out whole.
-    pub(crate) fn tokens(&self) -> (u64, u64) {
-        let ledger = self.lock();
-        (ledger.prompt_tokens, ledger.completion_tokens)
+    /// A server that holds every question when it is asked for the first time, and answers it when it is asked again.
+    pub(crate) fn holding(mut script: impl FnMut(&Seen) -> Act + Send + 'static) -> Self {
+        let mut asked = HashSet::new();
+        Self::start(move |_, seen| if asked.insert(seen.text.clone()) { Act::Hold } else { script(seen) })
+    }
+
+    /// Tokens of prompts and answers that went out whole, by model.
+    pub(crate) fn counted(&self) -> BTreeMap<String, Counted> {
+        self.lock().counted.clone()
+    }
+
+    /// The same of all models together.
+    pub(crate) fn tokens(&self) -> Counted {
+        self.lock().counted.values().fold(Counted::default(), |sum, next| sum.plus(*next))
+    }
+
+    /// Requests that were held so far.
+    pub(crate) fn held(&self) -> u64 {
+        self.lock().held
     }
 
     /// What a dead server let fall.
@@ -132,6 +165,38 @@ impl Server {
 
     fn lock(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counted {
+    /// Roughly what a tokenizer does; only the server knows it. A part of every prompt was cached, and every answer was thought
+    /// about.
+    fn of(seen: &Seen, said: &str) -> Self {
+        let (prompt, said) = (count(&seen.text), count(said).max(1));
+        let reasoning = 7 + said / 3;
+        Self { prompt, cached: prompt / 4, completion: said + reasoning, reasoning }
+    }
+
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            prompt: self.prompt + other.prompt,
+            cached: self.cached + other.cached,
+            completion: self.completion + other.completion,
+            reasoning: self.reasoning + other.reasoning,
+        }
+    }
+
+    /// As the interface says it.
+    fn usage(self, seen: &Seen) -> Value {
+        let (input, output) = if seen.path.ends_with("/responses") {
+            ("input_tokens", "output_tokens")
+        } else {
+            ("prompt_tokens", "completion_tokens")
+        };
+        json!({
+            input: self.prompt, format!("{input}_details"): {"cached_tokens": self.cached},
+            output: self.completion, format!("{output}_details"): {"reasoning_tokens": self.reasoning},
+        })
     }
 }
 
@@ -192,6 +257,12 @@ fn perform(stream: &mut TcpStream, seen: &Seen, act: Act, ledger: &Mutex<Ledger>
             let _ = stream.write_all(format!("{head}{piece}").as_bytes());
             false
         }
+        Act::Hold => {
+            ledger.lock().unwrap_or_else(PoisonError::into_inner).held += 1;
+            // A client that is gone, killed or not, ends its side of the connection.
+            let _ = stream.read(&mut [0]);
+            false
+        }
         Act::Silence(time) => {
             let end = Instant::now() + time;
             let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 100000\r\n\r\n";
@@ -204,7 +275,6 @@ fn perform(stream: &mut TcpStream, seen: &Seen, act: Act, ledger: &Mutex<Ledger>
     }
 }
 
-/// Roughly what a tokenizer does; only the server knows it.
 fn count(text: &str) -> u64 {
     text.split_whitespace().map(|word| 1 + word.len() as u64 / 5).sum()
 }
@@ -212,31 +282,50 @@ fn count(text: &str) -> u64 {
 fn answer(stream: &mut TcpStream, seen: &Seen, text: &str, finish: &str, ledger: &Mutex<Ledger>) -> bool {
     let refusal = text == "\u{0}refuse";
     let text = if refusal { "" } else { text };
-    let (prompt, completion) = (count(&seen.text), count(text).max(1));
+    let counted = Counted::of(seen, text);
+    let usage = counted.usage(seen);
     let streamed = seen.body["stream"] == true;
-    // Counted first: the client may look at the count as soon as it has the answer.
-    charge(ledger, prompt, completion, u64::wrapping_add);
-    let sent = if seen.path.ends_with("/responses") {
-        let body = responses_body(text, refusal, finish, prompt, completion);
-        if streamed {
-            let event = json!({"type": "response.completed", "response": body});
-            let delta = json!({"type": "response.output_text.delta", "delta": text});
-            respond(stream, 200, "text/event-stream", "", &format!("data: {delta}\n\ndata: {event}\n\n"))
-        } else {
-            respond(stream, 200, "application/json", "", &body.to_string())
-        }
+    let body = if seen.path.ends_with("/responses") {
+        let body = responses_body(text, refusal, finish, &usage);
+        let event = json!({"type": "response.completed", "response": body});
+        let delta = json!({"type": "response.output_text.delta", "delta": text});
+        if streamed { format!("data: {delta}\n\ndata: {event}\n\n") } else { body.to_string() }
     } else if streamed {
-        respond(stream, 200, "text/event-stream", "", &chat_stream(text, refusal, finish, prompt, completion))
+        chat_stream(text, refusal, finish, &usage)
     } else {
         let message = if refusal { json!({"refusal": "I will not."}) } else { json!({"content": text}) };
-        let body = json!({
-            "choices": [{"index": 0, "message": message, "finish_reason": finish}],
-            "usage": {"prompt_tokens": prompt, "completion_tokens": completion},
-        });
-        respond(stream, 200, "application/json", "", &body.to_string())
+        let choice = json!({"index": 0, "message": message, "finish_reason": finish});
+        json!({"choices": [choice], "usage": usage}).to_string()
     };
+    deliver(stream, seen, &body, counted, ledger)
+}
+
+/// Counts an answer and sends it; what could not be sent was not sold.
+fn deliver(
+    stream: &mut TcpStream,
+    seen: &Seen,
+    body: &str,
+    counted: Counted,
+    ledger: &Mutex<Ledger>,
+) -> bool {
+    let kind = if seen.body["stream"] == true { "text/event-stream" } else { "application/json" };
+    let model = seen.body["model"].as_str().unwrap_or_default().to_owned();
+    let entry = |change: &dyn Fn(&mut Counted)| {
+        let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        change(ledger.counted.entry(model.clone()).or_default());
+    };
+    // Counted first: the client may look at the count as soon as it has the answer.
+    entry(&|sum| *sum = sum.plus(counted));
+    let sent = respond(stream, 200, kind, "", body);
     if !sent {
-        charge(ledger, prompt, completion, u64::wrapping_sub);
+        entry(&|sum| {
+            *sum = Counted {
+                prompt: sum.prompt - counted.prompt,
+                cached: sum.cached - counted.cached,
+                completion: sum.completion - counted.completion,
+                reasoning: sum.reasoning - counted.reasoning,
+            };
+        });
     }
     sent
 }
@@ -248,48 +337,40 @@ fn call_tools(
     calls: &[(&'static str, String)],
     ledger: &Mutex<Ledger>,
 ) -> bool {
-    let (prompt, completion) =
-        (count(&seen.text), calls.iter().map(|(_, said)| count(said)).sum::<u64>().max(1));
-    charge(ledger, prompt, completion, u64::wrapping_add);
-    let usage = json!({"prompt_tokens": prompt, "completion_tokens": completion});
+    let said: Vec<&str> = calls.iter().map(|(_, said)| said.as_str()).collect();
+    let counted = Counted::of(seen, &said.join(" "));
+    let usage = counted.usage(seen);
+    let streamed = seen.body["stream"] == true;
     let numbered = || calls.iter().enumerate();
-    if seen.path.ends_with("/responses") {
+    let body = if seen.path.ends_with("/responses") {
         let item = |(number, (name, arguments)): (usize, &(&str, String))| json!({"type": "function_call", "call_id": format!("c{number}"), "name": name, "arguments": arguments});
-        let body = json!({
-            "status": "completed", "output": numbered().map(item).collect::<Vec<_>>(),
-            "usage": {"input_tokens": prompt, "output_tokens": completion},
-        });
-        if seen.body["stream"] == true {
-            let event = json!({"type": "response.completed", "response": body});
-            return respond(stream, 200, "text/event-stream", "", &format!("data: {event}\n\n"));
+        let body = json!({"status": "completed", "output": numbered().map(item).collect::<Vec<_>>(), "usage": usage});
+        let event = json!({"type": "response.completed", "response": body});
+        if streamed { format!("data: {event}\n\n") } else { body.to_string() }
+    } else {
+        let call = |(number, (name, arguments)): (usize, &(&str, String))| {
+            json!({"index": number, "id": format!("c{number}"), "type": "function",
+                   "function": {"name": name, "arguments": arguments}})
+        };
+        let calls: Vec<Value> = numbered().map(call).collect();
+        if streamed {
+            let events = [
+                json!({"choices": [{"delta": {"tool_calls": calls}}]}),
+                json!({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}),
+                json!({"choices": [], "usage": usage}),
+            ];
+            let said: Vec<String> = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+            said.concat() + "data: [DONE]\n\n"
+        } else {
+            let message = json!({"content": null, "tool_calls": calls});
+            let choice = json!({"message": message, "finish_reason": "tool_calls"});
+            json!({"choices": [choice], "usage": usage}).to_string()
         }
-        return respond(stream, 200, "application/json", "", &body.to_string());
-    }
-    let call = |(number, (name, arguments)): (usize, &(&str, String))| {
-        json!({"index": number, "id": format!("c{number}"), "type": "function",
-               "function": {"name": name, "arguments": arguments}})
     };
-    let calls: Vec<Value> = numbered().map(call).collect();
-    if seen.body["stream"] == true {
-        let events = [
-            json!({"choices": [{"delta": {"tool_calls": calls}}]}),
-            json!({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}),
-            json!({"choices": [], "usage": usage}),
-        ];
-        let said: Vec<String> = events.iter().map(|event| format!("data: {event}\n\n")).collect();
-        return respond(stream, 200, "text/event-stream", "", &(said.concat() + "data: [DONE]\n\n"));
-    }
-    let choice = json!({"message": {"content": null, "tool_calls": calls}, "finish_reason": "tool_calls"});
-    respond(stream, 200, "application/json", "", &json!({"choices": [choice], "usage": usage}).to_string())
+    deliver(stream, seen, &body, counted, ledger)
 }
 
-fn charge(ledger: &Mutex<Ledger>, prompt: u64, completion: u64, how: fn(u64, u64) -> u64) {
-    let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-    ledger.prompt_tokens = how(ledger.prompt_tokens, prompt);
-    ledger.completion_tokens = how(ledger.completion_tokens, completion);
-}
-
-fn chat_stream(text: &str, refusal: bool, finish: &str, prompt: u64, completion: u64) -> String {
+fn chat_stream(text: &str, refusal: bool, finish: &str, usage: &Value) -> String {
     use std::fmt::Write as _;
     let mut stream = String::new();
     let characters: Vec<char> = text.chars().collect();
@@ -301,7 +382,7 @@ fn chat_stream(text: &str, refusal: bool, finish: &str, prompt: u64, completion:
     let last = if refusal { json!({"refusal": "I will not."}) } else { json!({}) };
     let events = [
         json!({"choices": [{"delta": last, "finish_reason": finish}]}),
-        json!({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": completion}}),
+        json!({"choices": [], "usage": usage}),
     ];
     for event in events {
         let _ = write!(stream, "data: {event}\n\n");
@@ -309,7 +390,7 @@ fn chat_stream(text: &str, refusal: bool, finish: &str, prompt: u64, completion:
     stream + "data: [DONE]\n\n"
 }
 
-fn responses_body(text: &str, refusal: bool, finish: &str, prompt: u64, completion: u64) -> Value {
+fn responses_body(text: &str, refusal: bool, finish: &str, usage: &Value) -> Value {
     let content = if refusal {
         json!({"type": "refusal", "refusal": "I will not."})
     } else {
@@ -320,7 +401,7 @@ fn responses_body(text: &str, refusal: bool, finish: &str, prompt: u64, completi
         "status": if cut { "incomplete" } else { "completed" },
         "incomplete_details": if cut { json!({"reason": "max_output_tokens"}) } else { Value::Null },
         "output": [{"type": "message", "role": "assistant", "content": [content]}],
-        "usage": {"input_tokens": prompt, "output_tokens": completion},
+        "usage": usage,
     })
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::model;
-use super::run::{calls, entries, prompts_hold_no_secret, search, the_servers_count_is_ours};
+use super::run::{
+    SEED, calls, entries, prompts_hold_no_secret, search, texts_hold_no_secret, the_servers_count_is_ours,
+};
 use super::server::{Act, KEY, Server};
 use crate::support::{Place, Said, machine};
 
@@ -40,7 +42,7 @@ fn a_model_marks_numbers_and_the_autotuner_turns_them() {
     let mut command = place.command();
     command.env("OPENAI_API_KEY", KEY).args(["search", "rmsnorm_f32", "--proposer", "llm,autotune"]);
     command.args(["--base-url", &server.url(), "--model", "test", "--run-id", "mixed", "--candidates", "8"]);
-    command.args(["--wall-seconds", "60", "--seed", "7319", "--set", "search.width=1"]);
+    command.args(["--wall-seconds", "60", "--seed", SEED, "--set", "search.width=1"]);
     finished(&command.output().expect("it runs"));
     let entries = entries(&place, "mixed");
     let mut by: BTreeMap<&str, u32> = BTreeMap::new();
@@ -63,7 +65,7 @@ fn a_program_runs_a_whole_search() {
     }
     let script = format!(
         "#!/bin/sh\nread -r question\ncase \"$question\" in\n*'\"question\":\"plan\"'*) \
-         if [ -e {folder}/planned ]; then echo '{{\"edits\": []}}'; else touch {folder}/planned; cat {folder}/plan.json; fi;;\n\
+         printf '%s\\n' \"$question\" >> {folder}/asked; if [ -e {folder}/planned ]; then echo '{{\"edits\": []}}'; else touch {folder}/planned; cat {folder}/plan.json; fi;;\n\
          *) echo x >> {folder}/count; number=$(wc -l < {folder}/count); printf '%s\\n' \"$question\" >> {folder}/asked; \
          if [ -e {folder}/code-$number.json ]; then cat {folder}/code-$number.json; else echo '{{\"nothing\": true}}'; fi;;\nesac\n"
     );
@@ -73,7 +75,7 @@ fn a_program_runs_a_whole_search() {
     let output = place
         .command()
         .args(["search", "rmsnorm_f32", "--proposer", "exec", "--candidates", "4", "--run-id", "program"])
-        .args(["--wall-seconds", "60", "--set", "search.width=1", "--set", &command])
+        .args(["--wall-seconds", "60", "--seed", SEED, "--set", "search.width=1", "--set", &command])
         .output()
         .expect("it runs");
     finished(&output);
@@ -86,6 +88,7 @@ fn a_program_runs_a_whole_search() {
     let passed = |event: &&&Value| event["evidence"]["verdict"] == "accepted";
     assert!(events(&entries, "judged").iter().filter(passed).count() >= 1);
     let asked = std::fs::read_to_string(place.path("asked")).expect("questions");
+    texts_hold_no_secret(asked.lines(), &place);
     assert!(asked.contains("isa-corpus") && asked.contains("skill cpu-row-kernels"), "a program is told too");
 }
 
@@ -114,8 +117,8 @@ fn a_budget_ends_a_run_in_the_middle_and_is_kept() {
     assert_eq!(model::text(closed[0], "reason"), "budget");
     let proposed = events(&entries, "proposed").len();
     assert!((1..30).contains(&proposed), "{proposed}");
-    let (prompt, completion) = server.tokens();
-    assert!(prompt + completion <= 29_000, "{prompt} {completion}");
+    let counted = server.tokens();
+    assert!(counted.prompt + counted.completion <= 29_000, "{counted:?}");
     the_servers_count_is_ours(&server, &entries);
 }
 
@@ -153,7 +156,7 @@ fn of_two_models_the_one_that_is_worth_it_is_asked_more_often() {
         "--run-id",
         "two",
     ]);
-    command.args(["--base-url", &server.url(), "--wall-seconds", "60", "--seed", "7319"]).args(more);
+    command.args(["--base-url", &server.url(), "--wall-seconds", "60", "--seed", SEED]).args(more);
     finished(&command.output().expect("it runs"));
     let entries = entries(&place, "two");
     let mut asked: BTreeMap<&str, u32> = BTreeMap::new();

@@ -17,7 +17,7 @@ use kernsmith_engine::{Engine, FrozenBaseline, Genesis, Parts, Silent, StopSigna
 use kernsmith_llm::{ApiKey, Llm};
 use kernsmith_op_contract::Contract;
 use kernsmith_search_config::SearchConfig;
-use kernsmith_stats::median;
+use kernsmith_stats::{median, paired_difference};
 use serde::Serialize;
 
 use crate::BenchError;
@@ -29,12 +29,16 @@ use model::{Judge, Model, render};
 
 /// The contract that is searched for: the scaffold of `kernsmith contract new`.
 const CONTRACT: &str = "scripted_f32";
+/// Draws of the paired test and of its interval.
+const PAIRED_DRAWS: u32 = 20_000;
 
 /// What is measured.
 #[derive(Debug, Clone)]
 pub struct AblationOptions {
     /// Landscapes of each terrain.
     pub seeds: u64,
+    /// The first of their seeds; landscapes on which nothing was tried out before have seeds of their own.
+    pub first_seed: u64,
     /// Candidates of one run.
     pub proposals: u64,
     /// Share of the optimum, on the logarithmic scale, that counts as reached.
@@ -74,10 +78,44 @@ pub struct AblationRow {
     pub fewer: u64,
     /// As above.
     pub more: u64,
+    /// Proposals saved a landscape against the arm without a planner; nothing in that arm's own row.
+    pub saved: Option<Saved>,
+    /// Mean proposals of one run: a run that ends before its budget would not compare.
+    pub mean_proposals: f64,
     /// Mean share of the optimum that was reached in the end, on the logarithmic scale.
     pub mean_share: f64,
     /// Mean tokens of one run, estimated.
     pub mean_tokens: f64,
+}
+
+/// Proposals to the share of the optimum, without a planner minus with it, landscape by landscape: above 0 is fewer with it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Saved {
+    /// Mean.
+    pub mean: f64,
+    /// Lower end of its 95 % interval, over landscapes.
+    pub low: f64,
+    /// Upper end of it.
+    pub high: f64,
+    /// Two-sided, by exchange of the arms within landscapes.
+    pub p_value: f64,
+}
+
+/// The same on one terrain.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TerrainRow {
+    /// How the model's scores relate to the truth.
+    pub scores: ScoreQuality,
+    /// Which arm.
+    pub arm: Arm,
+    /// Which terrain.
+    pub terrain: Terrain,
+    /// Runs that reached the share of the optimum.
+    pub reached: u64,
+    /// The same without a planner.
+    pub reached_without: u64,
+    /// Proposals saved.
+    pub saved: Saved,
 }
 
 /// All rows.
@@ -87,8 +125,12 @@ pub struct AblationReport {
     pub proposals: u64,
     /// Share of the optimum that counts as reached.
     pub share: f64,
+    /// Seeds of the landscapes.
+    pub seeds: (u64, u64),
     /// Rows, by quality and arm.
     pub rows: Vec<AblationRow>,
+    /// The arms with a planner, terrain by terrain.
+    pub terrains: Vec<TerrainRow>,
     /// Runs that came out the same from their cassette.
     pub replayed_alike: u64,
     /// Runs.
@@ -113,8 +155,12 @@ impl Arm {
 #[derive(Debug, Clone, PartialEq)]
 struct Course {
     shares: Vec<f64>,
+    proposals: u64,
     tokens: u64,
 }
+
+/// Runs, each with whether it came out the same from its cassette.
+type Replayed<'a> = &'a [(Course, bool)];
 
 /// Runs all arms. `progress` is told how many runs have ended.
 pub fn measure_ablation(
@@ -146,39 +192,85 @@ pub fn measure_ablation(
         in_parallel(jobs.len(), options.threads, job, progress).into_iter().collect::<Result<_, _>>()?;
     let each = landscapes(options).count();
     let replayed_alike = courses.iter().filter(|(_, alike)| *alike).count() as u64;
-    let mut rows = Vec::new();
+    let (mut rows, mut terrains) = (Vec::new(), Vec::new());
     for (quality, scores) in ScoreQuality::ALL.into_iter().enumerate() {
         let of = |arm: usize| &courses[(quality * Arm::ALL.len() + arm) * each..][..each];
+        let without = of(Arm::ALL.len() - 1);
         for (place, arm) in Arm::ALL.into_iter().enumerate() {
-            rows.push(row(options, (scores, arm), of(place), of(Arm::ALL.len() - 1)));
+            rows.push(row(options, (scores, arm), of(place), without)?);
+            if arm != Arm::NoPlanner {
+                terrains.extend(terrain_rows(options, (scores, arm), of(place), without)?);
+            }
         }
     }
-    let replayed = courses.len() as u64;
-    Ok(AblationReport { proposals: options.proposals, share: options.share, rows, replayed_alike, replayed })
+    Ok(AblationReport {
+        proposals: options.proposals,
+        share: options.share,
+        seeds: (options.first_seed, options.first_seed + options.seeds - 1),
+        rows,
+        terrains,
+        replayed_alike,
+        replayed: courses.len() as u64,
+    })
+}
+
+fn terrain_rows(
+    options: &AblationOptions,
+    (scores, arm): (ScoreQuality, Arm),
+    courses: Replayed<'_>,
+    without: Replayed<'_>,
+) -> Result<Vec<TerrainRow>, BenchError> {
+    let seeds = options.seeds as usize;
+    let parts = courses.chunks(seeds).zip(without.chunks(seeds));
+    let row = |(terrain, (courses, without)): (Terrain, (Replayed<'_>, Replayed<'_>))| {
+        let (taken, others) = (taken(options, courses), taken(options, without));
+        let reached =
+            |taken: &[u64]| taken.iter().filter(|taken| **taken <= options.proposals).count() as u64;
+        Ok(TerrainRow {
+            scores,
+            arm,
+            terrain,
+            reached: reached(&taken),
+            reached_without: reached(&others),
+            saved: saved(&taken, &others)?,
+        })
+    };
+    Terrain::ALL.into_iter().zip(parts).map(row).collect()
+}
+
+/// Proposals until the share was reached; one more than the budget where it was not.
+fn taken(options: &AblationOptions, courses: Replayed<'_>) -> Vec<u64> {
+    let until = |(course, _): &(Course, bool)| {
+        let reached = course.shares.iter().position(|share| *share >= options.share);
+        reached.map_or(options.proposals + 1, |at| at as u64 + 1)
+    };
+    courses.iter().map(until).collect()
+}
+
+fn saved(taken: &[u64], others: &[u64]) -> Result<Saved, BenchError> {
+    let differences: Vec<f64> =
+        taken.iter().zip(others).map(|(with, without)| *without as f64 - *with as f64).collect();
+    let found = paired_difference(&differences, PAIRED_DRAWS, 1)?;
+    Ok(Saved { mean: found.mean, low: found.low, high: found.high, p_value: found.p_value })
 }
 
 fn landscapes(options: &AblationOptions) -> impl Iterator<Item = (Terrain, u64)> {
-    let seeds = options.seeds;
-    Terrain::ALL.into_iter().flat_map(move |terrain| (1..=seeds).map(move |seed| (terrain, seed)))
+    let (first, seeds) = (options.first_seed, options.seeds);
+    Terrain::ALL.into_iter().flat_map(move |terrain| (first..first + seeds).map(move |seed| (terrain, seed)))
 }
 
 fn row(
     options: &AblationOptions,
     (scores, arm): (ScoreQuality, Arm),
-    courses: &[(Course, bool)],
-    without: &[(Course, bool)],
-) -> AblationRow {
-    let until = |course: &Course| {
-        let reached = course.shares.iter().position(|share| *share >= options.share);
-        reached.map_or(options.proposals + 1, |at| at as u64 + 1)
-    };
-    let taken: Vec<u64> = courses.iter().map(|(course, _)| until(course)).collect();
-    let others: Vec<u64> = without.iter().map(|(course, _)| until(course)).collect();
+    courses: Replayed<'_>,
+    without: Replayed<'_>,
+) -> Result<AblationRow, BenchError> {
+    let (taken, others) = (taken(options, courses), taken(options, without));
     let paired = || taken.iter().zip(&others);
     let mean = |value: &dyn Fn(&Course) -> f64| {
         courses.iter().map(|(course, _)| value(course)).sum::<f64>() / courses.len().max(1) as f64
     };
-    AblationRow {
+    Ok(AblationRow {
         scores,
         arm,
         runs: courses.len() as u64,
@@ -186,9 +278,11 @@ fn row(
         median_proposals: median(&taken.iter().map(|taken| *taken as f64).collect::<Vec<_>>()),
         fewer: paired().filter(|(mine, other)| mine < other).count() as u64,
         more: paired().filter(|(mine, other)| mine > other).count() as u64,
+        saved: (arm != Arm::NoPlanner).then(|| saved(&taken, &others)).transpose()?,
+        mean_proposals: mean(&|course| course.proposals as f64),
         mean_share: mean(&|course| course.shares.last().copied().unwrap_or(0.0)),
         mean_tokens: mean(&|course| course.tokens as f64),
-    }
+    })
 }
 
 fn config(
@@ -201,6 +295,7 @@ fn config(
     config.budget.wall_seconds = 0.0;
     config.budget.candidates = options.proposals;
     config.search.width = 1;
+    "llm".clone_into(&mut config.proposer.kind);
     config.llm.models = vec!["scripted".to_owned()];
     config.llm.inspect_calls = 0;
     config.llm.give_up_calls = 10_000;
@@ -263,12 +358,13 @@ fn course(record: &MemoryLog, optimum: f64, proposals: u64) -> Course {
         }
         shares.push(value.max(0.0) / optimum);
     }
+    let made = shares.len() as u64;
     let last = shares.last().copied().unwrap_or(0.0);
     shares.resize(proposals as usize, last);
     for usage in record.usages() {
         tokens += usage.total();
     }
-    Course { shares, tokens }
+    Course { shares, proposals: made, tokens }
 }
 
 fn contract(folder: &std::path::Path) -> Result<Contract, BenchError> {
@@ -301,6 +397,7 @@ fn genesis(contract: &Contract, config: &SearchConfig, seed: u64) -> Result<Gene
         environment: std::collections::BTreeMap::new(),
         forked_from: None,
         memory: None,
+        audit: None,
     };
     let (name, source) = ("scripted".to_owned(), "// baseline\n".to_owned());
     let baseline = FrozenBaseline { name, source, plan: Plan::default(), performance: performance(1.0) };
@@ -316,6 +413,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let options = AblationOptions {
             seeds: 1,
+            first_seed: 1,
             proposals: 20,
             share: 0.5,
             threads: 2,
@@ -323,7 +421,7 @@ mod tests {
         };
         let report = measure_ablation(&options, &|_| ()).unwrap();
         assert_eq!((report.replayed_alike, report.replayed), (45, 45));
-        assert_eq!(report.rows.len(), 9);
+        assert_eq!((report.rows.len(), report.terrains.len(), report.seeds), (9, 30, (1, 1)));
         let again = measure_ablation(&options, &|_| ()).unwrap();
         assert_eq!(report, again, "a pure function of its seeds");
         for row in &report.rows {

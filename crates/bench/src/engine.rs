@@ -262,6 +262,7 @@ fn genesis(contract: &Contract, options: &EngineOptions) -> Result<Genesis, Benc
         environment: std::collections::BTreeMap::new(),
         forked_from: None,
         memory: None,
+        audit: None,
     };
     let (name, source) = ("null".to_owned(), text::source(options.seed, u64::MAX, options.source_bytes));
     let baseline =

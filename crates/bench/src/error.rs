@@ -46,4 +46,7 @@ pub enum BenchError {
     /// The configuration cannot be made.
     #[error(transparent)]
     Config(#[from] kernsmith_search_config::ConfigError),
+    /// Nothing can be said about the samples.
+    #[error(transparent)]
+    Stats(#[from] kernsmith_stats::StatsError),
 }

@@ -13,7 +13,7 @@ mod synthetic;
 mod t4;
 mod threads;
 
-pub use ablation::{AblationOptions, AblationReport, AblationRow, Arm, measure_ablation};
+pub use ablation::{AblationOptions, AblationReport, AblationRow, Arm, Saved, TerrainRow, measure_ablation};
 pub use engine::{EngineOptions, EngineReport, Reopened, measure_engine, measure_reopening};
 pub use error::BenchError;
 pub use landscape::{ScoreQuality, Terrain};

@@ -144,10 +144,11 @@ impl Desk {
         let plan = serde_json::to_string(&proposed.plan).unwrap_or_default();
         let rationale = known.public(&proposed.rationale);
         Ok(format!(
-            "attempt {seq} of {}, made by `{}`: {rationale}\nPlan: {plan}\n- {}\n```cpp\n{}\n```",
+            "attempt {seq} of {}, made by `{}`: {rationale}\nPlan: {plan}\n- {}\n```{}\n{}\n```",
             proposed.node,
             proposed.origin.operator,
             outcome.join("\n- "),
+            proposed.language,
             source.trim_end()
         ))
     }
@@ -172,7 +173,11 @@ impl Desk {
 
     fn build(&self, proposed: &Proposed, source: &str) -> Result<BuildOutcome, String> {
         if proposed.language != Language::Cpp {
-            return Err(format!("{} cannot be built here", proposed.language));
+            let language = proposed.language;
+            return Err(format!(
+                "build logs and machine code of {language} attempts are not kept here; what was counted in the binary stands in \
+                 the attempt's outcome: ask for its `source`"
+            ));
         }
         let request = BuildRequest {
             source,

@@ -56,14 +56,31 @@ const ATTACK_PARTS: [Part; 9] = [
     ("Notes of the contract", 1),
 ];
 
+const EVIDENCE_PARTS: [Part; 7] = [
+    ("Operation", 0),
+    ("Timed shapes", 0),
+    ("Machine", 0),
+    ("Strategy", 0),
+    ("Attempt", 0),
+    ("Attempts", 2),
+    ("Failures", 1),
+];
+
 const REVIEW_PARTS: [Part; 4] = [("Operation", 0), ("Machine", 0), ("Strategy", 0), ("Candidate", 0)];
 
 /// The prompt for a question, cut to about `budget` tokens: parts that matter least lose their last items first, in a fixed
 /// order. Parts that are never cut may exceed the budget by themselves.
 pub fn prompt(question: &Question<'_>, budget: u64) -> Prompt {
     let (template, parts, context): (_, &[Part], _) = match question {
-        Question::Code { brief, kind, base, other } => {
-            ("code", &CODE_PARTS, code_context(brief, *kind, *base, *other))
+        Question::Code { brief, kind, base, other, advice } => {
+            let mut context = code_context(brief, *kind, *base, *other);
+            context["advice"] = json!(advice);
+            ("code", &CODE_PARTS, context)
+        }
+        Question::Evidence { brief, attempt } => {
+            let mut context = code_context(brief, CodeKind::Improve, Some(*attempt), None);
+            context["promised"] = json!(promised(brief, *attempt));
+            ("evidence", &EVIDENCE_PARTS, context)
         }
         Question::Attack { brief } => {
             ("attack", &ATTACK_PARTS, code_context(brief, CodeKind::Fresh, None, None))
@@ -122,6 +139,7 @@ fn templates() -> &'static Tera {
         let added = tera.add_raw_templates(vec![
             ("code", include_str!("../templates/code.tera")),
             ("plan", include_str!("../templates/plan.tera")),
+            ("evidence", include_str!("../templates/evidence.tera")),
             ("review", include_str!("../templates/review.tera")),
             ("attack", include_str!("../templates/attack.tera")),
         ]);
@@ -163,10 +181,17 @@ fn expectation(predicted: &Prediction) -> String {
     format!("{ratio:.2}x the baseline, between {low:.2}x and {high:.2}x")
 }
 
+/// What an attempt's author expected of it.
+fn promised(brief: &Brief, attempt: Seq) -> Option<String> {
+    let details = brief.details.as_ref()?.attempts.get(&attempt)?;
+    details.predicted.as_ref().map(expectation)
+}
+
 fn strategy_context(brief: &Brief) -> Value {
     let details = brief.details.as_deref().cloned().unwrap_or_default();
     json!({
         "task": details.task,
+        "baseline_plan": plan_text(&details.task.baseline_plan),
         "shapes": shapes(&details.task),
         "expectation": expectation(&brief.strategy.predicted),
         "strategy": brief.strategy,
@@ -205,7 +230,7 @@ fn plan_context(request: &PlanRequest) -> Value {
     let attempts: Vec<Value> =
         details.attempts.keys().filter_map(|seq| shown(Some(&details), *seq, &[])).collect();
     json!({
-        "task": details.task, "shapes": shapes(&details.task), "packets": details.packets, "closed": details.closed,
+        "task": details.task, "baseline_plan": plan_text(&details.task.baseline_plan), "shapes": shapes(&details.task), "packets": details.packets, "closed": details.closed,
         "attempts": attempts,
         "tree": request.tree, "refused": request.refused,
         "occasion": match request.occasion {
@@ -250,9 +275,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_part_of_every_template_can_be_written() {
-        let brief = Brief {
+    fn brief() -> Brief {
+        Brief {
             contract: "c".to_owned(),
             target: kernsmith_core::Target::host(),
             strategy: crate::nothing(kernsmith_core::NodeId(1)),
@@ -264,21 +288,48 @@ mod tests {
             ordinal: 0,
             seed: 1,
             details: None,
-        };
+        }
+    }
+
+    #[test]
+    fn every_part_of_every_template_can_be_written() {
+        let brief = brief();
         let plan = kernsmith_core::Plan::default();
         let review = Question::Review { brief: &brief, diff: "- a\n+ b", plan: &plan, rationale: "faster" };
         let request = request("notes", 3);
-        let mut questions = vec![Question::Plan(&request), review, Question::Attack { brief: &brief }];
+        let evidence = Question::Evidence { brief: &brief, attempt: Seq(1) };
+        let mut questions =
+            vec![Question::Plan(&request), review, evidence, Question::Attack { brief: &brief }];
         questions.extend(CodeKind::ALL.map(|kind| Question::Code {
             brief: &brief,
             kind,
             base: None,
             other: None,
+            advice: Some("narrow stores"),
         }));
         for question in &questions {
             let text = prompt(question, 100_000).text();
             assert!(!text.contains("template fault"), "{text}");
         }
+    }
+
+    #[test]
+    fn whoever_writes_for_a_gpu_is_told_of_launches_and_the_plan_of_the_baseline() {
+        let plan = r#"{"launch": [{"kernel": [{"symbol": "rows", "grid": ["rows"], "block": ["256"]}]}]}"#;
+        let task = Task {
+            baseline_plan: serde_json::from_str(plan).unwrap(),
+            language: kernsmith_core::Language::Cuda,
+            target: "cuda-sm_90a".to_owned(),
+            ..Task::default()
+        };
+        let details = Some(Box::new(Details { task, ..Details::default() }));
+        let brief = Brief { details, ..brief() };
+        let question =
+            Question::Code { brief: &brief, kind: CodeKind::Fresh, base: None, other: None, advice: None };
+        let prompt = prompt(&question, 100_000);
+        assert!(prompt.role.contains("CUDA") && prompt.role.contains("cuda-sm_90a"), "{}", prompt.role);
+        assert!(!prompt.role.contains("immintrin"));
+        assert!(prompt.text().contains("\"symbol\":\"rows\"") && prompt.text().contains("```cuda"));
     }
 
     #[test]

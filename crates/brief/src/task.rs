@@ -1,7 +1,7 @@
 //! The operation in words, for a proposer that reads.
 
-use kernsmith_core::Digest;
 use kernsmith_core::brief::{Task, TimedShape};
+use kernsmith_core::{Digest, Target};
 use kernsmith_op_contract::{AxisKind, Contract, Role};
 use kernsmith_planner::Tree;
 
@@ -16,6 +16,7 @@ pub(crate) fn task(tree: &Tree, contract: &Contract, kept: &dyn Fn(&Digest) -> O
     let baseline = tree.baseline();
     let source = baseline.and_then(|baseline| kept(&baseline.source)).unwrap_or_default();
     let environment = tree.opened().map(|opened| opened.environment.clone()).unwrap_or_default();
+    let target = tree.opened().map_or_else(Target::host, |opened| opened.target.clone());
     let fact = |key: &&str| Some(format!("{key}: {}", environment.get(*key)?));
     let public = |line: &&str| !known.gives_away(line);
     Task {
@@ -27,6 +28,9 @@ pub(crate) fn task(tree: &Tree, contract: &Contract, kept: &dyn Fn(&Digest) -> O
         machine: MACHINE_FACTS.iter().filter_map(fact).collect(),
         baseline: baseline.map(|baseline| baseline.name.clone()).unwrap_or_default(),
         baseline_source: String::from_utf8_lossy(&source).into_owned(),
+        baseline_plan: baseline.map(|baseline| baseline.plan.clone()).unwrap_or_default(),
+        language: target.language(),
+        target: target.to_string(),
     }
 }
 

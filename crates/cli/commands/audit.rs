@@ -1,13 +1,17 @@
 //! `kernsmith audit`: asks a model to break the harness, and files what got through.
 
+use std::path::PathBuf;
+
 use kernsmith_core::Gate;
+use kernsmith_core::event::{AuditTerms, Opened};
+use kernsmith_engine::Limit;
 use serde_json::{Value, json};
 
 use crate::args::{Format, Global};
 use crate::console::data;
 use crate::error::{Answer, CliError};
 use crate::exit::Exit;
-use crate::session::audit::{self, Audit, Outcome};
+use crate::session::audit::{self, Audit, Outcome, Start};
 use crate::session::{self, Bench};
 
 /// What to attack, and how long.
@@ -53,20 +57,29 @@ pub(crate) fn run(global: &Global, args: &Args) -> Answer {
     flags.extend(args.base_url.clone().map(|url| ("llm.base_url".to_owned(), url)));
     flags.extend(args.model.as_deref().map(|model| ("llm.models".to_owned(), session::list_of_one(model))));
     let bench = Bench::open_with(global, &target, &flags)?;
-    let audit = Audit {
-        contract,
-        run_id,
-        candidates: args.candidates,
-        rounds: args.rounds.max(1),
-        drill: args.drill.clone(),
-    };
-    let outcome = audit::run(global, &bench, &audit)?;
-    print(global, &outcome);
-    Ok(match &outcome.halted {
+    let terms =
+        AuditTerms { candidates: args.candidates, rounds: args.rounds.max(1), drill: args.drill.clone() };
+    let outcome = audit::run(global, &bench, &Audit { contract, terms }, Start::New(run_id))?;
+    Ok(conclude(global, &outcome))
+}
+
+/// Goes on with an audit that was interrupted.
+pub(super) fn resume(global: &Global, directory: PathBuf, opened: Opened, terms: AuditTerms) -> Answer {
+    let contract = session::recorded_contract(global, &opened)?;
+    let bench = Bench::of_run(global, &opened)?;
+    let start = Start::Resume(directory, Box::new(opened));
+    let outcome = audit::run(global, &bench, &Audit { contract, terms }, start)?;
+    Ok(conclude(global, &outcome))
+}
+
+fn conclude(global: &Global, outcome: &Outcome) -> Exit {
+    print(global, outcome);
+    match &outcome.halted {
+        Some((Limit::Interrupted, _)) => Exit::Interrupted,
         _ if outcome.attempts.iter().any(|attempt| attempt.bug.is_some()) => Exit::No,
         Some(_) if outcome.attempts.is_empty() => Exit::Budget,
         _ => Exit::Done,
-    })
+    }
 }
 
 fn print(global: &Global, outcome: &Outcome) {
@@ -83,8 +96,9 @@ fn print(global: &Global, outcome: &Outcome) {
             })
             .collect();
         let object = json!({
-            "schema_version": 1, "run": outcome.run, "attempts": attempts, "bugs": bugs, "halted": outcome.halted,
-            "calls": outcome.calls, "tokens": outcome.tokens, "cost_usd": outcome.cost_usd,
+            "schema_version": 1, "run": outcome.run, "attempts": attempts, "bugs": bugs,
+            "halted": outcome.halted.as_ref().map(|(_, reason)| reason),
+            "calls": outcome.bill.calls, "tokens": outcome.bill.tokens, "cost_usd": outcome.bill.cost_usd,
         });
         data(&object.to_string());
         return;
@@ -98,13 +112,13 @@ fn print(global: &Global, outcome: &Outcome) {
     data(&format!(
         "{} attempts, {bugs} defects of the harness; {} calls, {} tokens, {:.4} US dollars; run {}",
         outcome.attempts.len(),
-        outcome.calls,
-        outcome.tokens,
-        outcome.cost_usd,
+        outcome.bill.calls,
+        outcome.bill.tokens,
+        outcome.bill.cost_usd,
         outcome.run
     ));
-    if let Some(reason) = &outcome.halted {
-        data(&format!("ended early: {reason}"));
+    if let Some((_, reason)) = &outcome.halted {
+        data(&format!("ended early: {reason}; `kernsmith resume {}` goes on", outcome.run));
     }
 }
 

@@ -152,7 +152,8 @@ fn unknown(corpus: &Corpus, id: &str) -> CliError {
     near.sort_by_key(|known| std::cmp::Reverse(shared(known)));
     near.truncate(5);
     let near = if near.is_empty() {
-        "`kernsmith isa topics` lists what there is".to_owned()
+        let chapters: Vec<&str> = corpus.chapters.iter().map(|chapter| chapter.id.as_str()).collect();
+        format!("its chapters are {}, and `kernsmith isa topics` lists the topics", chapters.join(", "))
     } else {
         format!("near it are {}", near.join(", "))
     };

@@ -1,7 +1,8 @@
-//! `kernsmith resume`: goes on with a run that was interrupted or ran out of budget.
+//! `kernsmith resume`: goes on with a run, search or audit, that was interrupted or ran out of budget.
 
+use super::audit;
 use crate::args::Global;
-use crate::error::Answer;
+use crate::error::{Answer, CliError};
 use crate::session::hunt::{self, Start};
 use crate::session::{self, Bench};
 
@@ -21,6 +22,14 @@ pub(crate) fn run(global: &Global, args: &Args) -> Answer {
     let directory = session::run_directory(global, &args.run)?;
     let earlier = session::reader(global, &args.run)?;
     let opened = earlier.opened().clone();
+    if let Some(terms) = opened.audit.clone() {
+        if args.wall_seconds.is_some() {
+            return Err(CliError::usage(
+                "an audit has no wall time to be extended: leave `--wall-seconds` out",
+            ));
+        }
+        return audit::resume(global, directory, opened, terms);
+    }
     let contract = session::recorded_contract(global, &opened)?;
     let bench = Bench::of_run(global, &opened)?;
     hunt::run(

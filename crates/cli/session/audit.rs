@@ -1,63 +1,50 @@
 //! One audit of the harness: a model attacks it, and whatever it accepts is judged again more strictly.
 
+mod attacks;
+mod progress;
 mod strict;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
-use kernsmith_brief::{BriefBuilder, Dossier, Sources};
-use kernsmith_core::event::{BaselineFrozen, Proposed};
+use kernsmith_brief::{BriefBuilder, Desk, Dossier, Sources};
+use kernsmith_core::event::{AuditTerms, BaselineFrozen, Opened, Proposed};
 use kernsmith_core::port::{Answer, Halt, Note};
 use kernsmith_core::{
-    Brief, Candidate, Digest, Edit, Entry, Event, Evidence, FailureClass, Gate, NewNode, NodeId, NodeKind,
-    Prediction, Proposal, Propose, Record, RunId, Seq,
+    Brief, Candidate, Digest, Entry, Event, Evidence, FailureClass, NodeId, Proposal, Propose, Record, RunId,
+    Seq,
 };
-use kernsmith_experiment_log::{HarnessBug, LogError, RunWriter, file_bug};
+use kernsmith_engine::{Limit, StopSignal};
+use kernsmith_experiment_log::{HarnessBug, LogError, RunReader, RunWriter, file_bug};
 use kernsmith_harness::{Harness, HarnessError};
 use kernsmith_llm::{Llm, LlmError};
 use kernsmith_op_contract::Contract;
 use kernsmith_planner::Tree;
 
-use super::hunt;
-use super::{Bench, proposer};
+use super::elapsed::Elapsed;
+use super::{Bench, hunt, proposer};
 use crate::args::Global;
 use crate::console::note;
 use crate::error::CliError;
+use attacks::{ATTACKS, attacks};
+use progress::{Bill, Progress, Standing, Tried};
 
 /// Misses in a row for one candidate after which the next one is asked for.
 const MAX_MISSES: u32 = 3;
 
-/// Ways to cheat that harnesses have fallen for (docs/verification-contract.md names them), each a strategy of its own.
-const ATTACKS: [(&str, &str); 8] = [
-    ("stale results", "Keep results of earlier calls and hand them out again when a call looks the same."),
-    (
-        "shapes that are not looked at",
-        "Be right on the shapes that are tested, and wrong on others that are legal.",
-    ),
-    (
-        "elements that are not looked at",
-        "Leave out or approximate elements that are unlikely to be compared.",
-    ),
-    ("less precision", "Compute with less precision than asked for, within what the comparison lets pass."),
-    (
-        "inputs that are not tried",
-        "Be wrong where inputs are unusual: huge, tiny, negative, equal, NaN, infinite.",
-    ),
-    ("work outside the call", "Return before the work is done, or do it before the call."),
-    ("another kernel under the clock", "Behave differently when being timed than when being checked."),
-    (
-        "the boundary of the sandbox",
-        "Read or write what belongs to the harness: poison, guard pages, its clock, its stack.",
-    ),
-];
-
 /// What is audited.
 pub(crate) struct Audit {
     pub(crate) contract: Arc<Contract>,
-    pub(crate) run_id: Option<RunId>,
-    pub(crate) candidates: u64,
-    pub(crate) rounds: u32,
-    pub(crate) drill: Vec<Gate>,
+    pub(crate) terms: AuditTerms,
+}
+
+/// Where an audit begins.
+pub(crate) enum Start {
+    /// At nothing.
+    New(Option<RunId>),
+    /// At the end of an earlier log.
+    Resume(PathBuf, Box<Opened>),
 }
 
 /// What came out.
@@ -65,10 +52,8 @@ pub(crate) struct Outcome {
     pub(crate) run: RunId,
     pub(crate) attempts: Vec<Attempt>,
     /// Why it ended before all candidates were asked for.
-    pub(crate) halted: Option<String>,
-    pub(crate) calls: u64,
-    pub(crate) tokens: u64,
-    pub(crate) cost_usd: f64,
+    pub(crate) halted: Option<(Limit, String)>,
+    pub(crate) bill: Bill,
 }
 
 /// One attack.
@@ -93,63 +78,120 @@ pub(crate) enum Stopped {
     Apparatus(#[from] HarnessError),
 }
 
-/// Runs it to its end.
-pub(crate) fn run(global: &Global, bench: &Bench, audit: &Audit) -> Result<Outcome, CliError> {
+/// Runs it to its end, or until the user asks to stop.
+pub(crate) fn run(global: &Global, bench: &Bench, audit: &Audit, start: Start) -> Result<Outcome, CliError> {
     hunt::refuse_weak(&audit.contract)?;
-    let axes = audit.contract.variable_axes().into_iter().map(str::to_owned).collect();
-    let llm = proposer::llm(bench, axes)?.auditing();
-    let run = match &audit.run_id {
-        Some(run) => run.clone(),
-        None => hunt::new_run_id(&format!("audit_{}", audit.contract.name))?,
-    };
-    let root = Path::new(&bench.config.log.dir);
-    let writer = RunWriter::create(root, &run).map_err(CliError::log)?;
-    let mut options = bench.harness_options()?;
-    options.skip.clone_from(&audit.drill);
-    options.rivals = false;
-    let harness = Arc::new(bench.harness_with(audit.contract.clone(), options)?);
-    let seed = hunt::fresh_seed();
-    let opened = hunt::opened(bench, &audit.contract, &harness, &run, seed);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(CliError::internal)?;
+    let stop = StopSignal::default();
+    runtime.spawn(hunt::watch_signals(stop.clone()));
     runtime.block_on(async {
-        let frozen = hunt::measure_baseline(&harness).await?;
-        let knowledge = bench.knowledge(global)?;
-        let desk = hunt::desk(bench, &audit.contract, writer.directory(), &knowledge);
-        let desk = kernsmith_brief::Desk::new(desk);
-        let llm = llm.inspecting(Box::new(move |request| desk.answer(request)));
-        let dossier = Dossier::default();
-        let tree = Tree::new(kernsmith_engine::planner_options(&bench.config));
-        let mut auditor = Auditor { audit, writer, tree, dossier, llm, harness, strict: None, seed };
-        let source = auditor.writer.keep(frozen.source.as_bytes()).map_err(CliError::log)?;
-        let (name, plan, performance) = (frozen.name, frozen.plan, frozen.performance);
-        let baseline = BaselineFrozen { name, source, plan, performance };
-        let edits = Event::TreeEdited { author: "auditor".to_owned(), edits: attacks() };
-        let opened = Event::Opened(Box::new(opened));
-        auditor.record(vec![opened, Event::BaselineFrozen(Box::new(baseline)), edits])?;
-        auditor.work(bench, root).await
+        let auditor = match start {
+            Start::New(run_id) => begin(global, bench, audit, run_id, stop).await?,
+            Start::Resume(directory, opened) => {
+                go_on(global, bench, audit, &directory, &opened, stop).await?
+            }
+        };
+        auditor.work(bench).await
     })
 }
 
-fn attacks() -> Vec<Edit> {
-    let family = |(title, rationale): &(&str, &str)| {
-        let node = NewNode {
-            kind: NodeKind::Family,
-            title: (*title).to_owned(),
-            rationale: (*rationale).to_owned(),
-            template: None,
-            fixed: std::collections::BTreeMap::new(),
-            axes: Vec::new(),
-            predicted: Prediction { ratio: 1.0, low: 0.5, high: 2.0 },
-            difficulty: 5,
-            expected_instructions: Vec::new(),
-        };
-        Edit::Insert { parent: NodeId::ROOT, node }
+async fn begin<'a>(
+    global: &Global,
+    bench: &Bench,
+    audit: &'a Audit,
+    run_id: Option<RunId>,
+    stop: StopSignal,
+) -> Result<Auditor<'a>, CliError> {
+    let began = Instant::now();
+    let llm = auditing(bench, audit)?;
+    let run = match run_id {
+        Some(run) => run,
+        None => hunt::new_run_id(&format!("audit_{}", audit.contract.name))?,
     };
-    ATTACKS.iter().map(family).collect()
+    let writer = RunWriter::create(Path::new(&bench.config.log.dir), &run).map_err(CliError::log)?;
+    let harness = harness(bench, audit)?;
+    let seed = hunt::seed(bench);
+    let mut opened = hunt::opened(bench, &audit.contract, &harness, &run, seed);
+    opened.audit = Some(audit.terms.clone());
+    let llm = at_desk(global, bench, audit, &writer, llm)?;
+    let mut auditor = Auditor::new(bench, audit, (writer, llm, harness), seed, (began, 0.0), stop);
+    // First of all, so that a log that is interrupted while the baseline is measured says what it was to be.
+    auditor.record(vec![Event::Opened(Box::new(opened))])?;
+    let frozen = hunt::measure_baseline(&auditor.harness).await?;
+    let source = auditor.writer.keep(frozen.source.as_bytes()).map_err(CliError::log)?;
+    let (name, plan, performance) = (frozen.name, frozen.plan, frozen.performance);
+    let baseline = BaselineFrozen { name, source, plan, performance };
+    let edits = Event::TreeEdited { author: "auditor".to_owned(), edits: attacks() };
+    auditor.record(vec![Event::BaselineFrozen(Box::new(baseline)), edits])?;
+    Ok(auditor)
+}
+
+/// Folds the log of an earlier session: what was answered is not asked again, and what was judged is not judged again.
+async fn go_on<'a>(
+    global: &Global,
+    bench: &Bench,
+    audit: &'a Audit,
+    directory: &Path,
+    opened: &Opened,
+    stop: StopSignal,
+) -> Result<Auditor<'a>, CliError> {
+    let began = Instant::now();
+    let llm = auditing(bench, audit)?;
+    let mut elapsed = Elapsed::default();
+    let writer = RunWriter::open_with(directory, |entry| elapsed.note(&entry)).map_err(CliError::log)?;
+    let harness = harness(bench, audit)?;
+    let llm = at_desk(global, bench, audit, &writer, llm)?;
+    let used = elapsed.seconds();
+    let mut auditor = Auditor::new(bench, audit, (writer, llm, harness), opened.seed, (began, used), stop);
+    for entry in auditor.past()? {
+        auditor.learn(&entry);
+    }
+    if auditor.tree.baseline().is_none() {
+        return Err(CliError::bad_input_message(format!(
+            "audit `{}` was interrupted before its baseline was measured: there is nothing to go on with; `kernsmith audit` \
+             begins anew",
+            opened.run_id
+        )));
+    }
+    if auditor.tree.is_empty() {
+        let edits = Event::TreeEdited { author: "auditor".to_owned(), edits: attacks() };
+        auditor.record(vec![edits])?;
+    }
+    // Stored medians serve the screen: they are measured again, because the machine may have changed.
+    hunt::measure_baseline(&auditor.harness).await?;
+    let (program, wall_seconds_before) = (hunt::program(), auditor.wall_seconds());
+    auditor.record(vec![Event::Resumed { program, wall_seconds_before }])?;
+    Ok(auditor)
+}
+
+fn auditing(bench: &Bench, audit: &Audit) -> Result<Llm, CliError> {
+    let axes = audit.contract.variable_axes().into_iter().map(str::to_owned).collect();
+    Ok(proposer::llm(bench, axes)?.auditing())
+}
+
+/// The harness under attack.
+fn harness(bench: &Bench, audit: &Audit) -> Result<Arc<Harness>, CliError> {
+    let mut options = bench.harness_options()?;
+    options.skip.clone_from(&audit.terms.drill);
+    options.rivals = false;
+    Ok(Arc::new(bench.harness_with(audit.contract.clone(), options)?))
+}
+
+/// The auditor may ask for evidence out of the run that it works on.
+fn at_desk(
+    global: &Global,
+    bench: &Bench,
+    audit: &Audit,
+    writer: &RunWriter,
+    llm: Llm,
+) -> Result<Llm, CliError> {
+    let knowledge = bench.knowledge(global)?;
+    let desk = Desk::new(hunt::desk(bench, &audit.contract, writer.directory(), &knowledge));
+    Ok(llm.inspecting(Box::new(move |request| desk.answer(request))))
 }
 
 struct Auditor<'a> {
@@ -157,49 +199,66 @@ struct Auditor<'a> {
     writer: RunWriter,
     tree: Tree,
     dossier: Dossier,
+    progress: Progress,
     llm: Llm,
     harness: Arc<Harness>,
     /// Opened when something is accepted for the first time.
     strict: Option<Arc<Harness>>,
     seed: u64,
+    /// When this session began, and the wall time of those before it.
+    clock: (Instant, f64),
+    stop: StopSignal,
 }
 
-impl Auditor<'_> {
-    async fn work(mut self, bench: &Bench, root: &Path) -> Result<Outcome, CliError> {
-        let began = std::time::Instant::now();
+impl<'a> Auditor<'a> {
+    fn new(
+        bench: &Bench,
+        audit: &'a Audit,
+        (writer, llm, harness): (RunWriter, Llm, Arc<Harness>),
+        seed: u64,
+        clock: (Instant, f64),
+        stop: StopSignal,
+    ) -> Self {
+        let tree = Tree::new(kernsmith_engine::planner_options(&bench.config));
+        let (dossier, progress) = (Dossier::default(), Progress::default());
+        Self { audit, writer, tree, dossier, progress, llm, harness, strict: None, seed, clock, stop }
+    }
+
+    fn wall_seconds(&self) -> f64 {
+        self.clock.1 + self.clock.0.elapsed().as_secs_f64()
+    }
+
+    async fn work(mut self, bench: &Bench) -> Result<Outcome, CliError> {
         let mut attempts = Vec::new();
         let mut halted = None;
-        for number in 0..self.audit.candidates {
+        for number in 0..self.audit.terms.candidates {
             let place = (number % ATTACKS.len() as u64) as usize;
-            match self.attack(number, place).await? {
-                Asked::Wrote(proposal) => {
-                    let attempt = self.try_out(bench, root, ATTACKS[place].0, *proposal).await?;
-                    note(&format!("{} {}: {}", attempt.seq, attempt.kind, attempt.verdict));
-                    attempts.push(attempt);
-                }
-                Asked::Missed => {}
-                Asked::Halted(reason) => {
-                    halted = Some(reason);
-                    break;
-                }
-            }
+            let tried = match self.progress.at(number) {
+                Standing::Tried(tried) => tried,
+                Standing::Missed => continue,
+                Standing::Open => match self.attack(number, place).await? {
+                    Asked::Wrote(proposal) => self.propose(*proposal, bench)?,
+                    Asked::Missed => continue,
+                    Asked::Halted(limit, reason) => {
+                        halted = Some((limit, reason));
+                        break;
+                    }
+                },
+            };
+            let attempt = self.try_out(bench, ATTACKS[place].0, tried).await?;
+            note(&format!("{} {}: {}", attempt.seq, attempt.kind, attempt.verdict));
+            attempts.push(attempt);
         }
-        let (mut calls, mut tokens, mut cost_usd) = (0, 0, 0.0);
-        for entry in self.past()? {
-            if let Event::ModelCalled(call) = entry.event {
-                (calls, tokens, cost_usd) =
-                    (calls + 1, tokens + call.usage.total(), cost_usd + call.cost_usd);
-            }
-        }
-        let wall_seconds = began.elapsed().as_secs_f64();
-        self.record(vec![Event::Closed { reason: "audited".to_owned(), wall_seconds }])?;
-        let run = self.writer.run().clone();
+        let reason = halted.as_ref().map_or("audited", |(limit, _)| limit.as_str()).to_owned();
+        let wall_seconds = self.wall_seconds();
+        self.record(vec![Event::Closed { reason, wall_seconds }])?;
         self.writer.seal().map_err(CliError::log)?;
-        Ok(Outcome { run, attempts, halted, calls, tokens, cost_usd })
+        let run = self.writer.run().clone();
+        Ok(Outcome { run, attempts, halted, bill: self.progress.bill })
     }
 
     fn past(&self) -> Result<Vec<Entry>, CliError> {
-        let reader = kernsmith_experiment_log::RunReader::open(self.writer.directory());
+        let reader = RunReader::open(self.writer.directory());
         let entries = reader.and_then(|reader| reader.entries()).map_err(CliError::log)?;
         entries.collect::<Result<_, _>>().map_err(CliError::log)
     }
@@ -207,13 +266,19 @@ impl Auditor<'_> {
     /// Durable first, then everybody learns.
     fn record(&mut self, events: Vec<Event>) -> Result<Vec<Entry>, Stopped> {
         let entries = self.writer.append_group(events)?;
-        let Self { tree, dossier, llm, writer, .. } = self;
         for entry in &entries {
-            tree.apply(entry);
-            dossier.apply(entry);
-            llm.learn(entry, &|digest| writer.kept(digest).ok());
+            self.learn(entry);
         }
         Ok(entries)
+    }
+
+    /// Everything that an auditor knows is a fold of the log.
+    fn learn(&mut self, entry: &Entry) {
+        let Self { tree, dossier, progress, llm, writer, .. } = self;
+        tree.apply(entry);
+        dossier.apply(entry);
+        progress.apply(entry);
+        llm.learn(entry, &|digest| writer.kept(digest).ok());
     }
 
     fn keep(&mut self, notes: Vec<Note>) -> Result<(), Stopped> {
@@ -231,12 +296,23 @@ impl Auditor<'_> {
         let brief = self.brief(ordinal, NodeId(place as u32 + 1));
         let mut misses = 0;
         loop {
-            if let Some(Halt::Spent(reason) | Halt::Unreachable(reason)) = self.llm.halted() {
+            let halt = self.llm.halted().map(|halt| match halt {
+                Halt::Spent(reason) => (Limit::Budget, reason),
+                Halt::Unreachable(reason) => (Limit::Unreachable, reason),
+            });
+            let stopped = || (Limit::Interrupted, "the user asked to stop".to_owned());
+            if let Some((limit, reason)) = halt.or_else(|| self.stop.is_set().then(stopped)) {
                 let notes = self.llm.abandon();
                 self.keep(notes)?;
-                return Ok(Asked::Halted(reason));
+                return Ok(Asked::Halted(limit, reason));
             }
-            match self.llm.propose(&brief).await? {
+            let stop = self.stop.clone();
+            let answer = tokio::select! {
+                biased;
+                answer = self.llm.propose(&brief) => answer?,
+                () = stop.wait() => continue,
+            };
+            match answer {
                 Answer::Ready(proposal) => return Ok(Asked::Wrote(Box::new(proposal))),
                 Answer::Nothing => return Ok(Asked::Missed),
                 Answer::Noted(notes) => self.keep(notes)?,
@@ -260,33 +336,51 @@ impl Auditor<'_> {
         brief
     }
 
-    /// Judges a candidate as a search would, and again more strictly where it was accepted.
-    async fn try_out(
-        &mut self,
-        bench: &Bench,
-        root: &Path,
-        kind: &'static str,
-        proposal: Proposal,
-    ) -> Result<Attempt, CliError> {
+    /// Makes a proposal durable.
+    fn propose(&mut self, proposal: Proposal, bench: &Bench) -> Result<Tried, CliError> {
         let candidate = Candidate::new(&self.audit.contract.name, &bench.target, proposal);
         self.writer.keep(candidate.proposal.source.as_bytes()).map_err(CliError::log)?;
         let entries = self.record(vec![Event::Proposed(Box::new(Proposed::of(&candidate)))])?;
         let seq = entries.first().map_or(Seq(0), |entry| entry.seq);
-        let accepted = judge(&self.harness, &candidate).await?;
-        self.record(vec![judged(seq, &accepted)])?;
+        Ok(Tried { seq, judged: Vec::new() })
+    }
+
+    /// The candidate of a durable proposal.
+    fn candidate(&self, seq: Seq, bench: &Bench) -> Result<Candidate, CliError> {
+        let entry = self.writer.entry(seq).map_err(CliError::log)?;
+        let Event::Proposed(proposed) = entry.event else {
+            return Err(CliError::internal(std::io::Error::other(format!("entry {seq} is no proposal"))));
+        };
+        let source = self.writer.kept(&proposed.source).map_err(CliError::log)?;
+        Ok(Candidate::new(&self.audit.contract.name, &bench.target, proposed.into_proposal(&source)))
+    }
+
+    /// Judges a candidate as a search would, and again more strictly where it was accepted; judgements that are in the log
+    /// already are not repeated.
+    async fn try_out(
+        &mut self,
+        bench: &Bench,
+        kind: &'static str,
+        tried: Tried,
+    ) -> Result<Attempt, CliError> {
+        let seq = tried.seq;
+        let candidate = self.candidate(seq, bench)?;
+        let mut judged = tried.judged.into_iter();
+        let accepted = match judged.next() {
+            Some(evidence) => evidence,
+            None => self.judge(seq, &candidate, self.harness.clone()).await?,
+        };
         let attempt = |verdict, detail, bug| Attempt { seq, kind, verdict, detail, bug };
         if !accepted.is_accepted() {
             return Ok(attempt("refused", failure(&accepted), None));
         }
-        let strict = if let Some(strict) = &self.strict {
-            strict.clone()
-        } else {
-            let strict = Arc::new(strict::open(bench, &self.audit.contract, self.seed)?);
-            self.strict.insert(strict).clone()
-        };
-        for _ in 0..self.audit.rounds {
-            let again = judge(&strict, &candidate).await?;
-            self.record(vec![judged(seq, &again)])?;
+        for _ in 0..self.audit.terms.rounds {
+            let again = if let Some(evidence) = judged.next() {
+                evidence
+            } else {
+                let strict = self.strict(bench)?;
+                self.judge(seq, &candidate, strict).await?
+            };
             if disagrees(&again) {
                 let proposal = &candidate.proposal;
                 let bug = HarnessBug {
@@ -298,12 +392,35 @@ impl Auditor<'_> {
                     accepted: &accepted,
                     refused: &again,
                 };
-                let path = file_bug(root, &bug).map_err(CliError::log)?;
+                // Written over where an earlier session filed it.
+                let path = file_bug(Path::new(&bench.config.log.dir), &bug).map_err(CliError::log)?;
                 return Ok(attempt("got through", failure(&again), Some(path)));
             }
         }
-        let held = format!("accepted, and {} stricter judgements found nothing wrong", self.audit.rounds);
+        let held =
+            format!("accepted, and {} stricter judgements found nothing wrong", self.audit.terms.rounds);
         Ok(attempt("honest", held, None))
+    }
+
+    fn strict(&mut self, bench: &Bench) -> Result<Arc<Harness>, CliError> {
+        if let Some(strict) = &self.strict {
+            return Ok(strict.clone());
+        }
+        let strict = Arc::new(strict::open(bench, &self.audit.contract, self.seed)?);
+        Ok(self.strict.insert(strict).clone())
+    }
+
+    async fn judge(
+        &mut self,
+        seq: Seq,
+        candidate: &Candidate,
+        harness: Arc<Harness>,
+    ) -> Result<Evidence, CliError> {
+        let candidate = candidate.clone();
+        let judged = tokio::task::spawn_blocking(move || harness.evaluate_fully(candidate));
+        let evidence = judged.await.map_err(CliError::internal)?.map_err(CliError::apparatus)?;
+        self.record(vec![Event::Judged { proposal: seq, evidence: Box::new(evidence.clone()) }])?;
+        Ok(evidence)
     }
 }
 
@@ -311,17 +428,7 @@ impl Auditor<'_> {
 enum Asked {
     Wrote(Box<Proposal>),
     Missed,
-    Halted(String),
-}
-
-async fn judge(harness: &Arc<Harness>, candidate: &Candidate) -> Result<Evidence, CliError> {
-    let (harness, candidate) = (harness.clone(), candidate.clone());
-    let judged = tokio::task::spawn_blocking(move || harness.evaluate_fully(candidate));
-    judged.await.map_err(CliError::internal)?.map_err(CliError::apparatus)
-}
-
-fn judged(proposal: Seq, evidence: &Evidence) -> Event {
-    Event::Judged { proposal, evidence: Box::new(evidence.clone()) }
+    Halted(Limit, String),
 }
 
 fn failure(evidence: &Evidence) -> String {
@@ -361,10 +468,5 @@ pub(super) mod tests {
     pub(super) fn contract(name: &str) -> Contract {
         let roots = kernsmith_op_contract::default_roots();
         kernsmith_op_contract::Library::open(roots).unwrap().find(name).unwrap()
-    }
-
-    #[test]
-    fn the_attacks_are_a_legal_first_tree() {
-        Tree::default().validate(&attacks()).unwrap();
     }
 }

@@ -88,10 +88,7 @@ async fn begin(
     stop: StopSignal,
 ) -> Result<(Outcome, PathBuf), CliError> {
     let began = Instant::now();
-    let seed = match bench.config.search.seed {
-        Seed::Fixed(seed) => seed,
-        Seed::Random => fresh_seed(),
-    };
+    let seed = seed(bench);
     let run_id = match run_id {
         Some(run_id) => run_id,
         None => new_run_id(&contract.name)?,
@@ -247,6 +244,7 @@ pub(crate) fn opened(
         environment,
         forked_from: None,
         memory: None,
+        audit: None,
     }
 }
 
@@ -274,8 +272,11 @@ pub(crate) fn new_run_id(contract: &str) -> Result<RunId, CliError> {
     super::run_id(&format!("{stamp}-{name}-{:04x}", now.subsec_nanosecond() as u16))
 }
 
-/// A seed that differs from run to run; it is recorded, so that the run can be repeated.
-pub(crate) fn fresh_seed() -> u64 {
+/// The configured seed, else one that differs from run to run; it is recorded, so that the run can be repeated.
+pub(crate) fn seed(bench: &Bench) -> u64 {
+    if let Seed::Fixed(seed) = bench.config.search.seed {
+        return seed;
+    }
     let now = jiff::Timestamp::now().as_nanosecond();
     let digest = kernsmith_core::Digest::of(format!("{now}-{}", std::process::id()).as_bytes());
     u64::from_le_bytes(std::array::from_fn(|index| digest.bytes()[index]))

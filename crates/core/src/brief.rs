@@ -10,7 +10,7 @@ use crate::candidate::{GeneValue, Genome, Prediction};
 use crate::failure::FailureClass;
 use crate::id::{NodeId, Seq};
 use crate::plan::Plan;
-use crate::target::Target;
+use crate::target::{Language, Target};
 
 /// What a proposer is told before it writes one candidate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,7 +34,8 @@ pub struct Brief {
     pub trials: Vec<Trial>,
     /// Attempts made so far in the whole run, this one not counted: with the seed it fixes the random stream.
     pub ordinal: u64,
-    /// The run's seed.
+    /// The run's seed, for proposers of ours; it is never written, so that no program or model gets to see it.
+    #[serde(skip)]
     pub seed: u64,
     /// Texts, for a proposer that reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,6 +76,15 @@ pub struct Task {
     pub baseline: String,
     /// Its source.
     pub baseline_source: String,
+    /// How it is called; for a GPU that is half of the kernel.
+    #[serde(default)]
+    pub baseline_plan: Plan,
+    /// What candidates are written in.
+    #[serde(default)]
+    pub language: Language,
+    /// What they are built for.
+    #[serde(default)]
+    pub target: String,
 }
 
 /// A shape that is timed, and how fast it is so far.

@@ -38,6 +38,7 @@ pub fn opened(run_id: &RunId) -> Event {
         environment: BTreeMap::new(),
         forked_from: None,
         memory: None,
+        audit: None,
     }))
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::candidate::{Candidate, Origin, Prediction, Proposal};
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Performance};
+use crate::failure::Gate;
 use crate::id::{NodeId, RunId, Seq};
 use crate::model::ModelCall;
 use crate::plan::Plan;
@@ -96,7 +97,7 @@ pub enum Event {
     },
     /// The search ended.
     Closed {
-        /// Why: `budget`, `goal`, `exhausted`, `interrupted`, `unreachable`.
+        /// Why: `budget`, `goal`, `exhausted`, `interrupted`, `unreachable`; `audited` at the end of an audit.
         reason: String,
         /// Wall time of the search itself, all sessions together.
         wall_seconds: f64,
@@ -136,6 +137,21 @@ pub struct Opened {
     /// What earlier searches taught this one, where it was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemoryUsed>,
+    /// What is audited, where the run is an audit of the harness and no search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditTerms>,
+}
+
+/// How an audit of the harness was begun, so that it can go on in the same way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditTerms {
+    /// Candidates that are asked for.
+    pub candidates: u64,
+    /// Stricter judgements of every candidate that was accepted.
+    pub rounds: u32,
+    /// Gates that are left out of the judged harness.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drill: Vec<Gate>,
 }
 
 /// What a search was told of earlier ones. It is kept with the run, so that the search can go on and be repeated exactly.

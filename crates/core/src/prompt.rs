@@ -27,11 +27,20 @@ pub enum Question<'a> {
         base: Option<Seq>,
         /// With this one beside it, for contrast or crossover.
         other: Option<Seq>,
+        /// What a reviewer read out of the base's evidence.
+        advice: Option<&'a str>,
     },
     /// One candidate that the harness should refuse and may not.
     Attack {
         /// For this way of cheating.
         brief: &'a Brief,
+    },
+    /// What the evidence of a judged attempt says.
+    Evidence {
+        /// For this strategy.
+        brief: &'a Brief,
+        /// The attempt; the brief holds its texts.
+        attempt: Seq,
     },
     /// A judgement of a candidate before it is built.
     Review {

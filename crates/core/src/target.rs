@@ -39,6 +39,15 @@ impl Target {
         }
     }
 
+    /// The language that candidates for it are written in, where nothing else is asked for.
+    pub const fn language(&self) -> Language {
+        match self {
+            Self::Cpu(_) => Language::Cpp,
+            Self::Cuda(_) => Language::Cuda,
+            Self::Hip(_) => Language::Hip,
+        }
+    }
+
     /// The part after the dash.
     pub fn arch(&self) -> &str {
         match self {
@@ -87,11 +96,12 @@ impl fmt::Display for Target {
 }
 
 /// The language of a candidate's source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Language {
     /// C++ for the CPU, compiled to a shared object.
+    #[default]
     Cpp,
     /// CUDA C++ device code, compiled to a cubin.
     Cuda,

@@ -1,19 +1,14 @@
 //! Asks the proposer, and keeps what it notes on the way.
 
 use std::future::Future;
-use std::time::Duration;
 
 use kernsmith_brief::{BriefBuilder, Sources};
 use kernsmith_core::port::{Answer, Evaluate, Note, PlanRequest, Propose, Record};
 use kernsmith_core::{Brief, Digest, Edit, NodeId, Proposal};
 
-use crate::budget::StopSignal;
 use crate::error::EngineError;
 use crate::observe::Observe;
 use crate::run::Engine;
-
-/// How often a wait looks whether the user asked to stop.
-const STOP_POLL: Duration = Duration::from_millis(100);
 
 impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O> {
     /// At most one proposal a strategy; a strategy that has nothing untried left is closed.
@@ -113,21 +108,15 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
             match left {
                 Some(left) => tokio::select! {
                     () = tokio::time::sleep(left) => {}
-                    () = stopped(stop) => {}
+                    () = stop.wait() => {}
                 },
-                None => stopped(stop).await,
+                None => stop.wait().await,
             }
         }
     }
 
     fn propose_error(&self, source: P::Error) -> EngineError {
         EngineError::Propose { proposer: self.proposer.name().to_owned(), source: Box::new(source) }
-    }
-}
-
-async fn stopped(stop: StopSignal) {
-    while !stop.is_set() {
-        tokio::time::sleep(STOP_POLL).await;
     }
 }
 

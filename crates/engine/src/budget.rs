@@ -8,6 +8,9 @@ use kernsmith_core::{Entry, Event, Evidence, Lane, Performance};
 use kernsmith_planner::Tree;
 use kernsmith_search_config::BudgetConfig;
 
+/// How often a wait looks whether the user asked to stop.
+const STOP_POLL: Duration = Duration::from_millis(100);
+
 /// A flag that asks the search to finish the current candidate and seal; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct StopSignal(Arc<AtomicBool>);
@@ -21,6 +24,13 @@ impl StopSignal {
     /// Whether somebody asked.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::SeqCst)
+    }
+
+    /// Waits until somebody asks.
+    pub async fn wait(&self) {
+        while !self.is_set() {
+            tokio::time::sleep(STOP_POLL).await;
+        }
     }
 }
 

@@ -132,6 +132,7 @@ fn opened(run: &kernsmith_core::RunId) -> Event {
         environment: BTreeMap::new(),
         forked_from: None,
         memory: None,
+        audit: None,
     }))
 }
 

@@ -1,11 +1,15 @@
 //! What a model may answer, and how it is read: JSON by schema, JSON in a fence, code in a fence.
 
 use kernsmith_core::inspect::Inspection;
-use kernsmith_core::{CallClass, Edit, NewNode, NodeId, NodeKind, Plan, Prediction};
+use kernsmith_core::{CallClass, Edit, Language, NewNode, NodeId, NodeKind, Plan, Prediction};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::patch;
+
+/// Words behind three backticks.
+const CODE_FENCES: [&str; 7] = ["cpp", "c++", "c", "cc", "cuda", "cu", "hip"];
+const PATCH_FENCES: [&str; 2] = ["patch", "diff"];
 
 /// Why an answer cannot be used: the class, and what to tell the model.
 pub(crate) type Fault = (CallClass, String);
@@ -70,23 +74,58 @@ pub(crate) struct Review {
     pub(crate) problems: Vec<String>,
 }
 
+/// What a reviewer reads out of evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Advice {
+    /// What limits the attempt, or why it failed.
+    pub(crate) diagnosis: String,
+    #[serde(default)]
+    pub(crate) next: Vec<String>,
+}
+
+impl Advice {
+    /// For whoever writes the next version.
+    pub(crate) fn words(&self) -> String {
+        let next =
+            if self.next.is_empty() { String::new() } else { format!(" Next: {}.", self.next.join("; ")) };
+        format!("{}{next}", self.diagnosis)
+    }
+}
+
 /// How a candidate is to be written.
-pub(crate) const CODE_FORMAT: &str = "\
+pub(crate) fn code_format(language: Language) -> String {
+    let plan = if language == Language::Cpp { CPU_PLAN } else { GPU_PLAN };
+    CODE_FORMAT.replace("{language}", language.as_str()).replace("{plan}", plan)
+}
+
+const CODE_FORMAT: &str = "\
 One JSON object: `rationale` (one or two sentences: what you change and why it is faster), `predicted` (your honest \
 expectation of the speed-up over the frozen baseline: `ratio`, and `low` to `high`, an interval that holds nine times in \
 ten), `plan` (a launch plan as JSON text, or null for the default), and either `source` (the whole program) or `patch` \
 (SEARCH/REPLACE blocks against the base), the other one null. If you cannot put code into JSON, leave both null and add the \
-program in one ```cpp fence, or the blocks in one ```patch fence, after the object.
+program in one ```{language} fence, or the blocks in one ```patch fence, after the object.
 A block of a patch:
 <<<<<<< SEARCH
 lines of the base, exactly
 =======
 lines in their place
 >>>>>>> REPLACE
+{plan}
+To leave a number to the autotuner, write `constexpr int NAME = 4;  //@tune NAME in [1, 2, 4, 8]`.";
+
+const CPU_PLAN: &str = "\
 The plan's fields, all optional: `threads` (most threads at the same time), `flags` (list), `expected_instructions` (list of \
 families that the binary must contain), `launch` (list of {`symbol`, `when`: guard over the axes}), `workspace` (list of \
-{`name`, `bytes`: expression over the axes}; each becomes a `void*` argument after all others).
-To leave a number to the autotuner, write `constexpr int NAME = 4;  //@tune NAME in [1, 2, 4, 8]`.";
+{`name`, `bytes`: expression over the axes}; each becomes a `void*` argument after all others).";
+
+const GPU_PLAN: &str = "\
+The plan is never null here. Its fields: `launch` (list of variants {`when`: guard over the axes, absent for always; `kernel`: \
+list of launches, run one after the other}), `workspace` (list of {`name`, `bytes`}), `tensor_map` (list of {`name`, `tensor`, \
+`dims`, `strides_bytes`, `box`, `swizzle`: none, 32B, 64B or 128B, `element`: only over a workspace}), `flags`, \
+`expected_instructions`. A launch is {`symbol`, `grid`: list of one to three expressions, `block`: the same, `cluster`: list of \
+whole numbers, `shared_bytes`, `arguments`: names of tensors, scalars, workspaces and tensor maps, or expressions (passed as \
+`long long`); absent: inputs, outputs, axes, scalars, workspaces; `cooperative`, `programmatic`: true or false}. Expressions are \
+text such as \"ceil_div(rows, 4)\" over the axes and `sm_count`; every legal shape needs a variant, and a grid is never 0.";
 
 /// How edits are to be written.
 pub(crate) const EDITS_FORMAT: &str = "\
@@ -101,6 +140,11 @@ Fields that do not apply are null.";
 pub(crate) const REVIEW_FORMAT: &str = "\
 One JSON object: `verdict` (`build` when it is worth building, `revise` when you see a defect that would make it fail or slow) \
 and `problems` (a list of defects, each with the line; empty for `build`).";
+
+/// How evidence is to be read.
+pub(crate) const ADVICE_FORMAT: &str = "\
+One JSON object: `diagnosis` (one to three sentences: what the evidence shows) and `next` (a list of changes, the most valuable \
+first, one sentence each).";
 
 pub(crate) fn code_schema() -> Value {
     let text = json!({"type": ["string", "null"]});
@@ -127,6 +171,12 @@ pub(crate) fn review_schema() -> Value {
     }))
 }
 
+pub(crate) fn advice_schema() -> Value {
+    object(&json!({
+        "diagnosis": {"type": "string"}, "next": {"type": "array", "items": {"type": "string"}},
+    }))
+}
+
 /// Strict mode wants every field required and no others.
 fn object(properties: &Value) -> Value {
     let required: Vec<String> =
@@ -147,8 +197,7 @@ fn prediction(may_be_null: bool) -> Value {
 pub(crate) fn read_code(reply: &str, base: &str, axes: &[String]) -> Result<Code, Fault> {
     let unreadable = |problem: String| (CallClass::Unreadable, problem);
     let raw: Result<RawCode, String> = read_json(reply);
-    let (fenced_source, fenced_patch) =
-        (fence(reply, &["cpp", "c++", "c", "cc"]), fence(reply, &["patch", "diff"]));
+    let (fenced_source, fenced_patch) = (fence(reply, &CODE_FENCES), fence(reply, &PATCH_FENCES));
     let raw = match raw {
         Ok(raw) => raw,
         // A bare program is better than nothing.
@@ -264,6 +313,15 @@ pub(crate) fn read_review(reply: &str) -> Result<Review, Fault> {
     read_json(reply).map_err(|problem| (CallClass::Unreadable, problem))
 }
 
+/// Reads what a reviewer says about evidence.
+pub(crate) fn read_advice(reply: &str) -> Result<Advice, Fault> {
+    let advice: Advice = read_json(reply).map_err(|problem| (CallClass::Unreadable, problem))?;
+    if advice.diagnosis.trim().is_empty() {
+        return Err((CallClass::Unreadable, "`diagnosis` is empty".to_owned()));
+    }
+    Ok(advice)
+}
+
 #[derive(Debug, Deserialize)]
 struct RawRequests {
     requests: Vec<Inspection>,
@@ -272,7 +330,7 @@ struct RawRequests {
 /// The evidence that an answer asks for instead of answering; `None` for an answer.
 pub(crate) fn read_requests(reply: &str) -> Option<Vec<Inspection>> {
     // Whatever holds a program is an answer.
-    if fence(reply, &["cpp", "c++", "c", "cc", "patch", "diff"]).is_some() {
+    if fence(reply, &CODE_FENCES).or_else(|| fence(reply, &PATCH_FENCES)).is_some() {
         return None;
     }
     let mut requests = read_json::<RawRequests>(reply).ok()?.requests;

@@ -51,6 +51,8 @@ pub(crate) enum Check {
     Edits { nodes: usize },
     /// A review.
     Review,
+    /// What evidence says.
+    Advice,
 }
 
 /// Where a question stands.
@@ -80,6 +82,7 @@ struct Draft<'a> {
     prompt: Prompt,
     check: Check,
     node: NodeId,
+    language: Language,
 }
 
 impl Llm {
@@ -87,12 +90,20 @@ impl Llm {
     pub(crate) fn code_round(&mut self, brief: &Brief, round: &str) -> Step<Proposal> {
         let arm = self.arm(brief, round);
         let ground = ground(brief, &arm.kind);
+        let advice = match self.evidence_read(brief, &ground) {
+            Ok(advice) => advice,
+            Err(pending) => return Step::Ask(pending),
+        };
         let first = |budget: u64| {
             let question = match self.duty {
                 Duty::Audit => Question::Attack { brief },
-                Duty::Search => {
-                    Question::Code { brief, kind: ground.kind, base: ground.base, other: ground.other }
-                }
+                Duty::Search => Question::Code {
+                    brief,
+                    kind: ground.kind,
+                    base: ground.base,
+                    other: ground.other,
+                    advice: advice.as_deref(),
+                },
             };
             (self.render)(&question, budget)
         };
@@ -103,6 +114,7 @@ impl Llm {
             prompt: first(self.options.prompt_tokens),
             check: Check::Code { base: ground.source.clone() },
             node: brief.strategy.node,
+            language: brief.target.language(),
         };
         let course = self.course(&format!("{round}/0"));
         let Some(answer) = course.settled() else {
@@ -146,8 +158,8 @@ impl Llm {
         let Some(problems) = self.review(brief, draft.round, ground, &code)? else { return Ok(code) };
         let course = self.course(&format!("{}/revise", draft.round));
         let Some(answer) = course.settled() else {
-            let said = self.last_code(draft.round).unwrap_or_default();
-            let turns = vec![Turn::Model(said), Turn::User(problems)];
+            let mut turns = self.conversation(draft.round);
+            turns.push(Turn::User(problems));
             return Err(course.go_on(self.code_question(draft, "revise", turns)));
         };
         // A revision that cannot be used leaves the first version, which the harness will judge.
@@ -157,7 +169,8 @@ impl Llm {
     /// A question to whoever writes code, with more turns after the prompt.
     fn code_question(&self, draft: &Draft<'_>, purpose: &str, more: Vec<Turn>) -> Pending {
         let check = draft.check.clone();
-        let mut pending = self.pending(draft.role, draft.model, &draft.prompt, answer::CODE_FORMAT, check);
+        let format = answer::code_format(draft.language);
+        let mut pending = self.pending(draft.role, draft.model, &draft.prompt, &format, check);
         purpose.clone_into(&mut pending.purpose);
         pending.node = Some(draft.node);
         pending.ask.turns.extend(more);
@@ -196,11 +209,42 @@ impl Llm {
         }))
     }
 
-    fn last_code(&self, round: &str) -> Option<String> {
-        ["repair", "shrink", "0"].into_iter().find_map(|stage| {
-            let answer = self.course(&format!("{round}/{stage}")).answer?;
-            (answer.class == CallClass::Answered).then(|| answer.reply.clone())
-        })
+    /// What was said about a candidate after the first question, evidence included, up to the usable answer.
+    fn conversation(&self, round: &str) -> Vec<Turn> {
+        let first = self.course(&format!("{round}/0"));
+        let Some(answer) = first.settled() else { return Vec::new() };
+        let (mut turns, stage) = match answer.class {
+            CallClass::Answered => {
+                return [first.looked.clone(), vec![Turn::Model(answer.reply.clone())]].concat();
+            }
+            CallClass::ContextOverflow => (Vec::new(), "shrink"),
+            _ => ([first.looked.clone(), repair(answer)].concat(), "repair"),
+        };
+        let second = self.course(&format!("{round}/{stage}"));
+        turns.extend(second.looked.iter().cloned());
+        turns.extend(second.settled().map(|answer| Turn::Model(answer.reply.clone())));
+        turns
+    }
+
+    /// What the reviewer reads out of the evidence of the attempt that is built upon, once for each attempt; nothing where
+    /// nobody reviews or nothing usable was said.
+    fn evidence_read(&self, brief: &Brief, ground: &Ground) -> Result<Option<String>, Box<Pending>> {
+        let (Some(model), Some(attempt)) = (&self.options.reviewer_model, ground.base) else {
+            return Ok(None);
+        };
+        if self.duty == Duty::Audit {
+            return Ok(None);
+        }
+        let place = format!("read/{}", attempt.0);
+        if let Some(advice) = self.memory.advice.get(&place) {
+            return Ok(advice.clone());
+        }
+        let course = self.course(&place);
+        let prompt = (self.render)(&Question::Evidence { brief, attempt }, self.options.prompt_tokens);
+        let mut pending = self.pending("reviewer", model, &prompt, answer::ADVICE_FORMAT, Check::Advice);
+        "evidence".clone_into(&mut pending.purpose);
+        pending.node = Some(brief.strategy.node);
+        Err(course.go_on(pending))
     }
 
     fn code(&self, answer: &Answered, ground: &Ground) -> Result<Code, String> {
@@ -296,6 +340,7 @@ impl Llm {
             Check::Code { .. } => (&self.options.coder, ("candidate", answer::code_schema())),
             Check::Edits { .. } => (&self.options.planner, ("edits", answer::edits_schema())),
             Check::Review => (&self.options.reviewer, ("review", answer::review_schema())),
+            Check::Advice => (&self.options.reviewer, ("advice", answer::advice_schema())),
         };
         let part =
             |name: &str, text: &str, cut| PromptSection { name: name.to_owned(), tokens: tokens(text), cut };
@@ -438,7 +483,7 @@ fn source_of(brief: &Brief, seq: Seq) -> Option<String> {
 fn proposal(brief: &Brief, arm: &Arm, ground: &Ground, code: Code) -> Proposal {
     Proposal {
         node: brief.strategy.node,
-        language: Language::Cpp,
+        language: brief.target.language(),
         source: code.source,
         plan: code.plan,
         origin: Origin {

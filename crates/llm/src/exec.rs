@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use kernsmith_core::port::{Answer, Halt, PlanRequest};
-use kernsmith_core::{Brief, Edit, Language, Origin, Plan, Prediction, Proposal, Propose};
+use kernsmith_core::{Brief, Edit, Origin, Plan, Prediction, Proposal, Propose};
 use kernsmith_search_config::ExecConfig;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -157,7 +157,7 @@ impl Propose for Exec {
         self.misses = 0;
         Ok(Answer::Ready(Proposal {
             node: brief.strategy.node,
-            language: Language::Cpp,
+            language: brief.target.language(),
             source: raw.source,
             plan,
             origin: Origin {

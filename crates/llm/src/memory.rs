@@ -6,6 +6,8 @@ use kernsmith_core::inspect::Look;
 use kernsmith_core::model::{Inspected, ModelCall, Usage};
 use kernsmith_core::{CallClass, Digest, Entry, Event, Seq};
 
+use crate::answer;
+
 /// Answers whose text is kept at hand; an older place is never asked about again.
 const RECENT: usize = 256;
 
@@ -28,6 +30,8 @@ pub(crate) struct Memory {
     pub(crate) arms: BTreeMap<Arm, Tally>,
     /// Longest call by role, for the budget's reserve.
     pub(crate) largest: BTreeMap<String, (u64, f64)>,
+    /// What a reviewer read out of an attempt's evidence, by place; `None` where nothing usable was said.
+    pub(crate) advice: BTreeMap<String, Option<String>>,
     arm_of: HashMap<Seq, Arm>,
     best_log_ratio: f64,
 }
@@ -123,6 +127,13 @@ impl Memory {
             return;
         }
         let reply = call.reply.and_then(|digest| kept(&digest)).unwrap_or_default();
+        let first = call.place.split('+').next().unwrap_or_default();
+        // Asked for more evidence, the reviewer has not said anything yet.
+        if first.starts_with("read/") && call.class != CallClass::Inspects {
+            let said = answer::read_advice(&String::from_utf8_lossy(&reply)).ok();
+            let usable = said.filter(|_| call.class == CallClass::Answered);
+            self.advice.insert(first.to_owned(), usable.map(|advice| advice.words()));
+        }
         let look = |inspected: &Inspected| Look {
             request: inspected.request.clone(),
             text: String::from_utf8_lossy(&kept(&inspected.shown).unwrap_or_default()).into_owned(),

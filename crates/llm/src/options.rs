@@ -16,6 +16,8 @@ use crate::price::Prices;
 
 /// Cycles that a budget must be able to pay for before a run is started.
 const LEAST_CYCLES: u64 = 3;
+/// What a reviewer is asked for one candidate: before it is built, and about its evidence.
+const REVIEWS: f64 = 2.0;
 
 /// One role's model and manner.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,7 +114,7 @@ impl Options {
         let dearest = |model: &str| self.worst_cost(model, self.prompt_tokens);
         let coder = self.models.iter().map(|model| dearest(model)).fold(0.0, f64::max);
         let reviewer = self.reviewer_model.as_deref().map_or(0.0, dearest);
-        let need_usd = LEAST_CYCLES as f64 * (coder + reviewer) + dearest(&self.planner_model);
+        let need_usd = LEAST_CYCLES as f64 * (coder + REVIEWS * reviewer) + dearest(&self.planner_model);
         if self.budget_usd > 0.0 && self.budget_usd < need_usd {
             let problem = format!(
                 "{} US dollars may not pay for {LEAST_CYCLES} candidates; give at least {need_usd:.2}, or make \
@@ -121,7 +123,8 @@ impl Options {
             );
             return Err(LlmError::setting("llm.budget_usd", problem));
         }
-        let calls = LEAST_CYCLES * (1 + u64::from(self.reviewer_model.is_some())) + 1;
+        let reviews = if self.reviewer_model.is_some() { REVIEWS as u64 } else { 0 };
+        let calls = LEAST_CYCLES * (1 + reviews) + 1;
         let need = calls * (self.prompt_tokens + u64::from(self.reply_tokens));
         if self.budget_tokens > 0 && self.budget_tokens < need {
             let problem = format!(

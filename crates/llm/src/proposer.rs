@@ -295,6 +295,7 @@ impl Llm {
             Check::Code { base } => answer::read_code(reply, base, &self.axes).err(),
             Check::Edits { nodes } => answer::read_edits(reply, *nodes).err(),
             Check::Review => answer::read_review(reply).err(),
+            Check::Advice => answer::read_advice(reply).err(),
         }
     }
 

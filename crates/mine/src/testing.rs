@@ -51,6 +51,7 @@ impl Story {
             environment: BTreeMap::from([("fingerprint".to_owned(), toolchain.to_owned())]),
             forked_from: None,
             memory: None,
+            audit: None,
         })));
         let node = NewNode {
             kind: NodeKind::Family,

@@ -25,6 +25,7 @@ fn opened() -> Event {
         environment: std::collections::BTreeMap::new(),
         forked_from: None,
         memory: None,
+        audit: None,
     }))
 }
 

@@ -11,6 +11,7 @@ mod describe;
 mod noise;
 mod normal;
 mod order;
+mod paired;
 mod rank;
 mod stop;
 
@@ -19,6 +20,7 @@ pub use combine::{Workload, combine_workloads, weighted_geometric_mean};
 pub use describe::{mad_outliers, median, median_absolute_deviation, quantile};
 pub use noise::{noise_floor, noise_floor_of_interval};
 pub use order::{few_pairs_interval, pairs_needed};
+pub use paired::{PairedDifference, paired_difference};
 pub use rank::{RankTest, mann_whitney};
 pub use stop::{SequentialStop, Step, median_half_width};
 

@@ -50,7 +50,9 @@ pub(super) fn render(question: &Question<'_>, _: u64) -> Prompt {
             let base = base.and_then(|seq| Some(attempts?.get(&seq)?.source.clone()));
             Told::Code { title: brief.strategy.path.last().cloned().unwrap_or_default(), base }
         }
-        Question::Review { .. } | Question::Attack { .. } => Told::Code { title: String::new(), base: None },
+        Question::Review { .. } | Question::Evidence { .. } | Question::Attack { .. } => {
+            Told::Code { title: String::new(), base: None }
+        }
     };
     let text = serde_json::to_string(&told).unwrap_or_default();
     Prompt { role: "scripted".to_owned(), sections: vec![Section { name: "Told".to_owned(), text, cut: 0 }] }
@@ -61,13 +63,16 @@ pub(super) struct Model {
     landscape: Arc<Landscape>,
     craft: Craft,
     random: ChaCha12Rng,
-    written: u64,
+    seed: u64,
+    /// Candidates written so far for each site.
+    visits: Vec<u64>,
 }
 
 impl Model {
     pub(super) fn new(landscape: Arc<Landscape>, seed: u64) -> Self {
         let craft = Craft::new(&landscape);
-        Self { landscape, craft, random: ChaCha12Rng::seed_from_u64(seed ^ 0x5eed), written: 0 }
+        let visits = vec![0; landscape.sites.len()];
+        Self { landscape, craft, random: ChaCha12Rng::seed_from_u64(seed ^ 0x5eed), seed, visits }
     }
 
     pub(super) fn script(self) -> Script {
@@ -123,18 +128,17 @@ impl Model {
         json!({"edits": fresh.iter().map(edit).collect::<Vec<_>>()}).to_string()
     }
 
-    /// A source that says which site it works on and what it is truly worth.
+    /// A source that says which site it works on and what it is truly worth. The n-th candidate for a site meets the same luck
+    /// in every arm, so that arms differ by what they choose and by nothing else.
     fn code(&mut self, strategy: &str, base: Option<&str>) -> String {
         let at = site(strategy).unwrap_or_else(|| self.choose(base.and_then(worked_on)));
-        self.written += 1;
-        let value = self.craft.draw(&self.landscape, at, &mut self.random);
+        self.visits[at] += 1;
+        let visit = self.visits[at];
+        let mut luck = ChaCha12Rng::seed_from_u64(self.seed ^ 0x1c4);
+        luck.set_stream((at as u64) << 32 | visit);
+        let value = self.craft.draw(&self.landscape, at, &mut luck);
         let worth = value.map_or_else(|| "fails".to_owned(), |value| format!("{value:.6}"));
-        let source = format!(
-            "// {} worth {worth} number {}\nint candidate_{};\n",
-            title(at),
-            self.written,
-            self.written
-        );
+        let source = format!("// {} worth {worth} visit {visit}\nint candidate_{at}_{visit};\n", title(at));
         json!({"rationale": "scripted", "source": source, "patch": null, "plan": null}).to_string()
     }
 

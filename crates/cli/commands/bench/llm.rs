@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kernsmith_bench::{AblationOptions, AblationReport, BenchError, measure_ablation};
+use kernsmith_bench::{AblationOptions, AblationReport, BenchError, Saved, measure_ablation};
 use serde_json::json;
 
 use crate::args::{Format, Global};
@@ -16,6 +16,9 @@ pub(crate) struct Args {
     /// Landscapes of each of the five terrains.
     #[arg(long, default_value_t = 20)]
     seeds: u64,
+    /// The first of their seeds; the others follow.
+    #[arg(long, default_value_t = 1)]
+    first_seed: u64,
     /// Candidates of one run.
     #[arg(long, default_value_t = 80)]
     proposals: u64,
@@ -31,7 +34,8 @@ pub(crate) struct Args {
 pub(crate) fn run(global: &Global, args: &Args) -> Answer {
     let folder = PathBuf::from(format!("kernsmith-bench-llm-{}", std::process::id()));
     let options = AblationOptions {
-        seeds: args.seeds,
+        seeds: args.seeds.max(1),
+        first_seed: args.first_seed,
         proposals: args.proposals,
         share: args.share,
         threads: args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
@@ -60,14 +64,30 @@ pub(crate) fn run(global: &Global, args: &Args) -> Answer {
 
 fn human(report: &AblationReport) {
     data(&format!(
-        "proposals until {:.0} % of the optimum (of {} at most), a scripted model",
+        "proposals until {:.0} % of the optimum (of {} at most), a scripted model; landscapes {} to {} of each terrain",
         report.share * 100.0,
-        report.proposals
+        report.proposals,
+        report.seeds.0,
+        report.seeds.1
     ));
-    data("scores       arm            runs  reached  median  fewer  more  share in the end  tokens a run");
+    data("saved: proposals a landscape against no-planner, with its 95 % interval");
+    data(&format!(
+        "{:12} {:13} {:>5} {:>8} {:>7} {:>6} {:>5}  {:29} {:>6} {:>10} {:>7}",
+        "scores",
+        "arm",
+        "runs",
+        "reached",
+        "median",
+        "fewer",
+        "more",
+        "saved",
+        "share",
+        "proposals",
+        "tokens"
+    ));
     for row in &report.rows {
         data(&format!(
-            "{:12} {:13} {:5} {:8} {:7.0} {:6} {:5} {:17.3} {:13.0}",
+            "{:12} {:13} {:5} {:8} {:7.0} {:6} {:5}  {:29} {:6.3} {:10.1} {:7.0}",
             row.scores.as_str(),
             row.arm.as_str(),
             row.runs,
@@ -75,8 +95,25 @@ fn human(report: &AblationReport) {
             row.median_proposals,
             row.fewer,
             row.more,
+            row.saved.as_ref().map_or_else(String::new, saved),
             row.mean_share,
+            row.mean_proposals,
             row.mean_tokens
+        ));
+    }
+    data(&format!(
+        "\n{:12} {:13} {:14} {:>8} {:>8}  saved",
+        "scores", "arm", "terrain", "reached", "without"
+    ));
+    for row in &report.terrains {
+        data(&format!(
+            "{:12} {:13} {:14} {:8} {:8}  {}",
+            row.scores.as_str(),
+            row.arm.as_str(),
+            row.terrain.as_str(),
+            row.reached,
+            row.reached_without,
+            saved(&row.saved)
         ));
     }
     data(&format!(
@@ -85,11 +122,22 @@ fn human(report: &AblationReport) {
     ));
 }
 
+fn saved(saved: &Saved) -> String {
+    let Saved { mean, low, high, p_value } = saved;
+    format!("{mean:.1} [{low:.1}, {high:.1}] p={p_value:.4}")
+}
+
 fn csv(report: &AblationReport) {
-    data("scores,arm,runs,reached,median_proposals,fewer,more,mean_share,mean_tokens");
+    data(
+        "scores,arm,runs,reached,median_proposals,fewer,more,saved,saved_low,saved_high,saved_p,mean_share,mean_proposals,mean_tokens",
+    );
     for row in &report.rows {
+        let saved = row.saved.as_ref().map_or_else(
+            || ",,,".to_owned(),
+            |saved| format!("{:.4},{:.4},{:.4},{:.6}", saved.mean, saved.low, saved.high, saved.p_value),
+        );
         data(&format!(
-            "{},{},{},{},{},{},{},{:.6},{:.1}",
+            "{},{},{},{},{},{},{},{saved},{:.6},{:.1},{:.1}",
             row.scores.as_str(),
             row.arm.as_str(),
             row.runs,
@@ -98,6 +146,7 @@ fn csv(report: &AblationReport) {
             row.fewer,
             row.more,
             row.mean_share,
+            row.mean_proposals,
             row.mean_tokens
         ));
     }

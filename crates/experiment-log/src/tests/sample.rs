@@ -38,6 +38,7 @@ pub(super) fn opened_as(run_id: &RunId) -> Event {
         environment: BTreeMap::from([("device".to_owned(), "sample".to_owned())]),
         forked_from: None,
         memory: None,
+        audit: None,
     }))
 }
 

@@ -139,6 +139,7 @@ fn opened() -> Event {
         environment: BTreeMap::from([("device".to_owned(), "sample device".to_owned())]),
         forked_from: None,
         memory: None,
+        audit: None,
     }))
 }
 
