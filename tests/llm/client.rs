@@ -138,6 +138,7 @@ fn a_server_that_is_dead_for_a_while_costs_only_time() {
     assert!(called.tries.len() > 2 && started.elapsed() < Duration::from_secs(8), "{called:?}");
     assert_eq!(counted(&called), server.tokens());
     assert_eq!(server.seen().len(), 1, "it was asked, and paid, once");
+    assert_eq!(called.usage.unreported_tokens, 0, "who lets everybody fall has sold nothing");
 }
 
 #[test]
@@ -190,6 +191,9 @@ fn the_check_command_says_what_an_endpoint_supports() {
         if seen.body.get("response_format").is_some() {
             return Act::Status(400, "response_format is not supported".to_owned());
         }
+        if seen.body.get("tools").is_some() {
+            return Act::Call(vec![("isa_topic", "{\"words\": \"registers\"}".to_owned())]);
+        }
         Act::Say("{\"answer\": 42}".to_owned())
     });
     let place = Place::new();
@@ -205,7 +209,8 @@ fn the_check_command_says_what_an_endpoint_supports() {
     assert_eq!(works("chat"), Some(true), "{said}");
     assert_eq!(works("chat, streamed"), Some(true), "{said}");
     assert_eq!(works("chat, JSON schema"), Some(false), "{said}");
-    assert_eq!(works("responses"), Some(false), "{said}");
+    assert_eq!(works("chat, tools"), Some(true), "{said}");
+    assert_eq!((works("responses"), works("responses, tools")), (Some(false), None), "{said}");
     assert!(!said.to_string().contains(KEY));
     let without = place.run(&["llm", "check", "--base-url", "https://u:p@host/v1", "--model", "m"]).expect(3);
     without.complains(&["llm.base_url", "llm.key_env"]);

@@ -123,6 +123,7 @@ pub(crate) fn decent() -> impl FnMut(&Seen) -> Act + Send + 'static {
             written += 1;
             Act::Say(code(&good(8 * written), 3.0))
         }
+        "auditor" => Act::Say(code(&cheat(), 1.0)),
         _ => Act::Say("{\"answer\": 42}".to_owned()),
     }
 }
@@ -151,6 +152,7 @@ pub(crate) fn troubled() -> impl FnMut(&Seen) -> Act + Send + 'static {
             let build = json!({"verdict": "build", "problems": []});
             Act::Say(if reviewed == 1 { revise } else { build }.to_string())
         }
+        "other" => Act::Say("{\"answer\": 42}".to_owned()),
         _ => {
             written += 1;
             match written {
@@ -222,6 +224,14 @@ pub(crate) fn curious() -> impl FnMut(&Seen) -> Act + Send + 'static {
     let mut written = 0;
     move |seen| match (role(seen), &evidence(seen)[..]) {
         ("planner", _) if question(seen).contains("The tree is empty") => Act::Say(plan()),
+        ("auditor", []) => {
+            Act::Call(vec![("log_query", json!({"sql": "SELECT title FROM v_strategies"}).to_string())])
+        }
+        ("auditor", _) => {
+            written += 1;
+            Act::Say(code(&if written % 2 == 1 { cheat() } else { good(8 * written) }, 1.0))
+        }
+        ("other", _) => Act::Say("{\"answer\": 42}".to_owned()),
         ("planner", _) => Act::Say(no_edits()),
         (_, []) if written == 1 => {
             Act::Call(vec![("log_query", json!({"sql": "SELECT seq FROM v_candidates"}).to_string())])

@@ -205,6 +205,8 @@ fn a_server_that_dies_in_the_middle_costs_only_time() {
     let outage = |tried: &&Value| ["unreachable", "reset"].contains(&model::text(tried, "class"));
     let tries = calls.iter().flat_map(|call| call["tries"].as_array().into_iter().flatten());
     assert!(tries.filter(outage).count() >= 1, "the outage was met");
+    let guessed = |call: &&&Value| call["usage"]["unreported_tokens"].as_u64().unwrap_or_default() > 0;
+    assert_eq!(calls.iter().filter(guessed).count(), 0, "it has cost nothing but time");
     the_servers_count_is_ours(&server, &entries);
 }
 

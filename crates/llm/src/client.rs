@@ -14,6 +14,9 @@ use crate::error::LlmError;
 use crate::key::ApiKey;
 use crate::reply::{Events, MAX_BODY_BYTES, Reply, refusal_class};
 
+/// A server that answers in one piece and broke off after so long may have written, and sold, an answer; one that streams
+/// says something first.
+const WORKED: Duration = Duration::from_secs(2);
 /// Tries that may bring an empty answer; a server that was never an outage does not get better by asking.
 const MAX_EMPTY: usize = 2;
 /// How long a connection may take to be made.
@@ -203,10 +206,14 @@ impl Client {
         if let Some(key) = self.endpoint.key.secret() {
             request = request.bearer_auth(key);
         }
+        let began = Instant::now();
         let waited = tokio::time::timeout(self.endpoint.idle, request.send());
         let response = match waited.await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Tried::broken(&error),
+            Ok(Err(error)) => {
+                let worked = !self.endpoint.stream && began.elapsed() >= WORKED;
+                return Tried::broken(&error, worked);
+            }
             Err(_) => return Tried::failed(CallClass::SlowStream, &self.silence(), true),
         };
         let status = response.status().as_u16();
@@ -333,9 +340,10 @@ impl Tried {
         Self { received_bytes, ..Self::failed(class, detail, true) }
     }
 
-    fn broken(error: &reqwest::Error) -> Self {
+    /// A connection that broke before a word came back: a dead server has sold nothing, unless it had `worked` on it.
+    fn broken(error: &reqwest::Error, worked: bool) -> Self {
         let class = if error.is_connect() { CallClass::Unreachable } else { CallClass::Reset };
-        Self::failed(class, &causes(error), class == CallClass::Reset)
+        Self::failed(class, &causes(error), worked && class == CallClass::Reset)
     }
 
     fn answered(reply: Reply, received_bytes: usize) -> Self {
