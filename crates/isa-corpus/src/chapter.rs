@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use kernsmith_core::Target;
+use kernsmith_place::{Text, line_of};
 
-use crate::error::{CorpusError, Text, line_of};
+use crate::error::CorpusError;
 use crate::fact::{Confidence, Fact, Value};
 use crate::manifest::ChapterEntry;
 use crate::sources::Source;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kernsmith_core::{Digest, Target};
+use kernsmith_place::Text;
 
 use crate::chapter::{Chapter, Section};
-use crate::error::{CorpusError, Text, read};
+use crate::error::{CorpusError, read};
 use crate::fact::Fact;
 use crate::manifest::{Manifest, TargetInfo, digest_of};
 use crate::roots::default_root;

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use miette::{Diagnostic, NamedSource, SourceSpan};
+use kernsmith_place::{FileProblem, Text};
+use miette::Diagnostic;
 
 /// A corpus that cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -29,64 +30,6 @@ pub enum CorpusError {
     /// The full-text index failed, which is a defect of this program.
     #[error("the full-text index failed")]
     Index(#[from] rusqlite::Error),
-}
-
-/// What is wrong in a file of the corpus, with the place and the remedy.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("{place}: {problem}")]
-pub struct FileProblem {
-    /// `file:line: field`.
-    pub place: String,
-    /// What is wrong.
-    pub problem: String,
-    /// The file's text.
-    #[source_code]
-    source_code: NamedSource<String>,
-    /// The bytes in question.
-    #[label("here")]
-    span: Option<SourceSpan>,
-    /// What to do about it.
-    #[help]
-    pub help: Option<String>,
-}
-
-/// A file of the corpus, from which problems are made.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Text<'a> {
-    pub(crate) path: &'a Path,
-    pub(crate) text: &'a str,
-}
-
-impl Text<'_> {
-    /// A problem at a span of bytes.
-    pub(crate) fn problem(
-        &self,
-        span: Option<std::ops::Range<usize>>,
-        field: &str,
-        problem: impl Into<String>,
-        help: impl Into<Option<String>>,
-    ) -> CorpusError {
-        let path = self.path.display().to_string();
-        let line = span.as_ref().map(|span| line_of(self.text, span.start));
-        let place = match (line, field.is_empty()) {
-            (Some(line), true) => format!("{path}:{line}"),
-            (Some(line), false) => format!("{path}:{line}: {field}"),
-            (None, true) => path.clone(),
-            (None, false) => format!("{path}: {field}"),
-        };
-        CorpusError::File(Box::new(FileProblem {
-            place,
-            problem: problem.into(),
-            source_code: NamedSource::new(path, self.text.to_owned()),
-            span: span.map(SourceSpan::from),
-            help: help.into(),
-        }))
-    }
-}
-
-/// The number of the line that a byte stands in, from 1.
-pub(crate) fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1
 }
 
 /// The whole text of a file.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use kernsmith_core::{Digest, Target};
+use kernsmith_place::Text;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{CorpusError, Text};
+use crate::error::CorpusError;
 
 /// The newest manifest format that this version reads.
 pub(crate) const FORMAT: u32 = 1;
@@ -54,7 +55,7 @@ pub(crate) struct RuleFile {
 impl Manifest {
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, CorpusError> {
         let file = Text { path, text };
-        let manifest: Self = serde_json::from_str(text).map_err(|error| {
+        let manifest: Self = serde_json::from_str(text).map_err(|error| -> CorpusError {
             let help = "docs/isa-corpus-format.md lists the fields".to_owned();
             file.problem(Some(at_line(text, error.line())), "", error.to_string(), help)
         })?;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use kernsmith_place::Text;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::error::{CorpusError, Text, parse_toml};
+use crate::error::{CorpusError, parse_toml};
 
 /// What a source is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use kernsmith_place::Text;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::error::{CorpusError, Text, parse_toml};
+use crate::error::{CorpusError, parse_toml};
 
 /// One topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

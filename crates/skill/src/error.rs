@@ -1,8 +1,9 @@
 //! Why a skill cannot be used.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use miette::{Diagnostic, NamedSource, SourceSpan};
+use kernsmith_place::FileProblem;
+use miette::Diagnostic;
 
 /// A skill that cannot be used, or a template that cannot be rendered.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -36,61 +37,4 @@ pub enum SkillError {
         /// The gene and what is wrong with it.
         problem: String,
     },
-}
-
-/// What is wrong in a file of a skill, with the place and the remedy.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("{place}: {problem}")]
-pub struct FileProblem {
-    /// `file:line: field`.
-    pub place: String,
-    /// What is wrong.
-    pub problem: String,
-    /// The file's text.
-    #[source_code]
-    source_code: NamedSource<String>,
-    /// The bytes in question.
-    #[label("here")]
-    span: Option<SourceSpan>,
-    /// What to do about it.
-    #[help]
-    pub help: Option<String>,
-}
-
-/// A place in a user's file, from which problems are made.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Text<'a> {
-    pub(crate) path: &'a Path,
-    pub(crate) text: &'a str,
-}
-
-impl Text<'_> {
-    /// A problem at a span of bytes.
-    pub(crate) fn problem(
-        &self,
-        span: Option<std::ops::Range<usize>>,
-        field: &str,
-        problem: impl Into<String>,
-        help: impl Into<Option<String>>,
-    ) -> SkillError {
-        let path = self.path.display().to_string();
-        let line = span.as_ref().map(|span| line_of(self.text, span.start));
-        let place = match (line, field.is_empty()) {
-            (Some(line), true) => format!("{path}:{line}"),
-            (Some(line), false) => format!("{path}:{line}: {field}"),
-            (None, true) => path.clone(),
-            (None, false) => format!("{path}: {field}"),
-        };
-        SkillError::File(Box::new(FileProblem {
-            place,
-            problem: problem.into(),
-            source_code: NamedSource::new(path, self.text.to_owned()),
-            span: span.map(SourceSpan::from),
-            help: help.into(),
-        }))
-    }
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1
 }

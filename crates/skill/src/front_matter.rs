@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::error::{SkillError, Text};
+use kernsmith_place::Text;
+
+use crate::error::SkillError;
 
 const MAX_NAME: usize = 64;
 const MAX_DESCRIPTION: usize = 1024;
@@ -28,7 +30,7 @@ impl FrontMatter {
     /// Reads the text of a `SKILL.md` and checks its two required fields.
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, SkillError> {
         let file = Text { path, text };
-        let (head, body) = split(text).ok_or_else(|| {
+        let (head, body) = split(text).ok_or_else(|| -> SkillError {
             let help = "begin the file with `---`, `name: …`, `description: …`, `---`".to_owned();
             file.problem(Some(0..0), "", "there is no front matter", help)
         })?;

@@ -21,9 +21,10 @@ mod skills;
 mod template;
 
 pub use context::{RenderContext, ScalarArgument, TensorArgument};
-pub use error::{FileProblem, SkillError};
+pub use error::SkillError;
 pub use front_matter::FrontMatter;
 pub use gene::Gene;
+pub use kernsmith_place::FileProblem;
 pub use lint::LintReport;
 pub use machine::Machine;
 pub use matching::{Matched, TemplateSummary, Wanted};

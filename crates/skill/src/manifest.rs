@@ -5,10 +5,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use kernsmith_core::{Bindings, Expr, GeneValue, Prediction};
+use kernsmith_place::Text;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::error::{SkillError, Text};
+use crate::error::SkillError;
 use crate::machine::Machine;
 
 /// The newest `skill.toml` format that this version reads.
@@ -102,7 +103,7 @@ impl Manifest {
     /// Reads and checks a `skill.toml`; `folder` is the name that it must carry.
     pub(crate) fn parse(path: &Path, text: &str, folder: &str) -> Result<Self, SkillError> {
         let file = Text { path, text };
-        let manifest: Self = toml::from_str(text).map_err(|error| {
+        let manifest: Self = toml::from_str(text).map_err(|error| -> SkillError {
             let help = "docs/skill-format.md lists the fields".to_owned();
             file.problem(error.span(), "", error.message(), help)
         })?;

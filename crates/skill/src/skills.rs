@@ -5,8 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kernsmith_place::Text;
+
 use crate::context::RenderContext;
-use crate::error::{SkillError, Text};
+use crate::error::SkillError;
 use crate::front_matter::FrontMatter;
 use crate::machine::Machine;
 use crate::manifest::{Manifest, TemplateEntry};

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use kernsmith_core::{Bindings, Language, Plan};
+use kernsmith_place::Text;
 use serde::Deserialize;
 
 use super::{Inspection, Rule, Rules};
-use crate::error::{CorpusError, Text, parse_toml, read};
+use crate::error::{CorpusError, parse_toml, read};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -13,11 +13,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use kernsmith_core::{Bindings, Expr, Language, Plan, Target};
+use kernsmith_place::line_of;
 use regex_lite::Regex;
 use serde::Serialize;
 
 use crate::corpus::Corpus;
-use crate::error::{CorpusError, line_of};
+use crate::error::CorpusError;
 
 pub(crate) use examples::run_examples;
 pub(crate) use read::{Known, parse};

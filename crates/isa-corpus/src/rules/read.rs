@@ -5,12 +5,13 @@ use std::ops::Range;
 use std::path::Path;
 
 use kernsmith_core::{Bindings, Expr, Language, Target};
+use kernsmith_place::{Text, line_of};
 use regex_lite::Regex;
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::{LookIn, Rule, Severity, variables};
-use crate::error::{CorpusError, Text, line_of, parse_toml};
+use crate::error::{CorpusError, parse_toml};
 use crate::fact::{Confidence, Fact};
 use crate::sources::Source;
 
