@@ -23,7 +23,12 @@ fn rule(holds: bool, what: &str) -> Conformance {
 
 /// A legal first event for a run called `run_id`.
 pub fn opened(run_id: &RunId) -> Event {
-    Event::Opened(Box::new(Opened {
+    Event::Opened(Box::new(sample_opened(run_id)))
+}
+
+/// The same to be changed where a test needs something else.
+pub fn sample_opened(run_id: &RunId) -> Opened {
+    Opened {
         format: LOG_FORMAT,
         run_id: run_id.clone(),
         program: "conformance".to_owned(),
@@ -39,7 +44,7 @@ pub fn opened(run_id: &RunId) -> Event {
         forked_from: None,
         memory: None,
         audit: None,
-    }))
+    }
 }
 
 /// A recorder numbers entries without gaps, chains them, and gives back what it keeps.

@@ -2,14 +2,13 @@
 //!
 //! `cargo run --release -p kernsmith-experiment-log --example append_rate -- [candidates] [source bytes] [group] [folder]`
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use kernsmith_core::event::{LOG_FORMAT, Opened, Proposed};
+use kernsmith_core::event::Proposed;
 use kernsmith_core::evidence::{
     Artifacts, CandidateFacts, EVIDENCE_SCHEMA, Environment, Evidence, Security, Validation,
 };
@@ -117,23 +116,7 @@ fn peak_resident_kb() -> Option<u64> {
 }
 
 fn opened(run: &kernsmith_core::RunId) -> Event {
-    Event::Opened(Box::new(Opened {
-        format: LOG_FORMAT,
-        run_id: run.clone(),
-        program: "append_rate".to_owned(),
-        contract: "none".to_owned(),
-        contract_version: 1,
-        contract_digest: Digest::ZERO,
-        contract_path: String::new(),
-        target: Target::host(),
-        seed: 0,
-        config: serde_json::Value::Null,
-        config_digest: Digest::ZERO,
-        environment: BTreeMap::new(),
-        forked_from: None,
-        memory: None,
-        audit: None,
-    }))
+    kernsmith_core::conformance::opened(run)
 }
 
 /// Text that compresses about as well as generated kernels do: statements that differ in names and numbers.

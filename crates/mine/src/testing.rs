@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use kernsmith_core::event::{ForkedFrom, LOG_FORMAT, Opened, Proposed};
+use kernsmith_core::conformance::sample_opened;
+use kernsmith_core::event::{ForkedFrom, Opened, Proposed};
 use kernsmith_core::evidence::{
     Artifacts, CandidateFacts, EVIDENCE_SCHEMA, Environment, Security, Validation,
 };
@@ -37,21 +38,11 @@ impl Story {
     pub(crate) fn new(name: &str, toolchain: &str) -> Self {
         let mut story = Self { name: name.to_owned(), entries: Vec::new() };
         story.push(Event::Opened(Box::new(Opened {
-            format: LOG_FORMAT,
-            run_id: name.parse().unwrap(),
-            program: String::new(),
             contract: "rmsnorm_f32".to_owned(),
-            contract_version: 1,
             contract_digest: Digest::ZERO,
-            contract_path: String::new(),
             target: Target::Cpu("x86_64".to_owned()),
-            seed: 1,
-            config: serde_json::Value::Null,
-            config_digest: Digest::ZERO,
             environment: BTreeMap::from([("fingerprint".to_owned(), toolchain.to_owned())]),
-            forked_from: None,
-            memory: None,
-            audit: None,
+            ..sample_opened(&name.parse().unwrap())
         })));
         let node = NewNode {
             kind: NodeKind::Family,

@@ -1,32 +1,13 @@
 //! Properties of the fold over generated histories, sensible and absurd.
 
-use kernsmith_core::event::Opened;
-use kernsmith_core::{
-    Digest, Edit, Entry, Event, FailureClass, Lane, NodeId, NodeKind, Prediction, RunId, Seq, Target,
-};
+use kernsmith_core::{Digest, Edit, Entry, Event, FailureClass, Lane, NodeId, NodeKind, Prediction, Seq};
 use proptest::prelude::*;
 
 use crate::testing::{evidence, node, performance, proposed};
 use crate::{Outcome, PlannerOptions, Policy, SelectOptions, Tree};
 
 fn opened() -> Event {
-    Event::Opened(Box::new(Opened {
-        format: 1,
-        run_id: "run".parse::<RunId>().unwrap(),
-        program: "test".to_owned(),
-        contract: "rmsnorm_f32".to_owned(),
-        contract_version: 1,
-        contract_digest: Digest::ZERO,
-        contract_path: String::new(),
-        target: Target::Cpu("x86_64".to_owned()),
-        seed: 1,
-        config: serde_json::Value::Null,
-        config_digest: Digest::ZERO,
-        environment: std::collections::BTreeMap::new(),
-        forked_from: None,
-        memory: None,
-        audit: None,
-    }))
+    kernsmith_core::conformance::opened(&"run".parse().unwrap())
 }
 
 fn ratio() -> impl Strategy<Value = f64> {

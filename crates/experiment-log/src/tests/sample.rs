@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kernsmith_core::event::{LOG_FORMAT, Opened, Proposed};
+use kernsmith_core::conformance::sample_opened;
+use kernsmith_core::event::{Opened, Proposed};
 use kernsmith_core::evidence::{
     Artifacts, CandidateFacts, EVIDENCE_SCHEMA, Environment, Evidence, Security, Validation,
 };
@@ -24,21 +25,13 @@ pub(super) fn opened() -> Event {
 
 pub(super) fn opened_as(run_id: &RunId) -> Event {
     Event::Opened(Box::new(Opened {
-        format: LOG_FORMAT,
-        run_id: run_id.clone(),
         program: "kernsmith 0.1.0".to_owned(),
         contract: "rmsnorm_f32".to_owned(),
-        contract_version: 1,
-        contract_digest: Digest::of(b"contract"),
         contract_path: "op-contracts/rmsnorm_f32".to_owned(),
         target: Target::Cpu("x86_64".to_owned()),
-        seed: 1,
         config: serde_json::json!({"budget": {"wall_seconds": 90.0}}),
-        config_digest: Digest::of(b"config"),
         environment: BTreeMap::from([("device".to_owned(), "sample".to_owned())]),
-        forked_from: None,
-        memory: None,
-        audit: None,
+        ..sample_opened(run_id)
     }))
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kernsmith_core::event::{BaselineFrozen, LOG_FORMAT, Opened, Proposed};
+use kernsmith_core::conformance::sample_opened;
+use kernsmith_core::event::{BaselineFrozen, Opened, Proposed};
 use kernsmith_core::evidence::{
     Artifacts, CandidateFacts, EVIDENCE_SCHEMA, Environment, GateReport, ObjectFacts, Rival, Security,
     Validation, WorkloadTiming, WorstElement,
@@ -124,22 +125,16 @@ pub(super) fn write_long_run(root: &Path) -> RunWriter {
 const LONG_SOURCE: &str = "#include <immintrin.h>\n\nextern \"C\" void kernel(const float* x, const float* w, float* y, long rows, long cols) {\n    for (long row = 0; row < rows; ++row) {\n        // <script>alert(1)</script>\n        float sum = 0.0f;\n        for (long col = 0; col < cols; ++col) sum += x[row * cols + col] * x[row * cols + col];\n    }\n}\n";
 
 fn opened() -> Event {
+    let run_id = "20261121-rmsnorm_f32-a1b2".parse().unwrap();
     Event::Opened(Box::new(Opened {
-        format: LOG_FORMAT,
-        run_id: "20261121-rmsnorm_f32-a1b2".parse().unwrap(),
         program: "kernsmith 0.1.0".to_owned(),
         contract: "rmsnorm_f32".to_owned(),
-        contract_version: 1,
-        contract_digest: Digest::of(b"contract"),
         contract_path: "op-contracts/rmsnorm_f32".to_owned(),
         target: Target::Cpu("x86_64".to_owned()),
         seed: 7,
         config: serde_json::json!({"budget": {"wall_seconds": 90.0, "candidates": 0, "evaluations": 50, "goal_ratio": 0.0}}),
-        config_digest: Digest::of(b"config"),
         environment: BTreeMap::from([("device".to_owned(), "sample device".to_owned())]),
-        forked_from: None,
-        memory: None,
-        audit: None,
+        ..sample_opened(&run_id)
     }))
 }
 
