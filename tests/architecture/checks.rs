@@ -20,7 +20,7 @@ pub(crate) const CHECKS: [(&str, Check); 10] = [
 
 /// Which crate stands on which floor; a crate depends only on lower ones. Rooms not yet built are named too.
 const LAYERS: [&[&str]; 6] = [
-    &["core", "stats", "tensor", "sandbox"],
+    &["core", "stats", "tensor", "sandbox", "place"],
     &[
         "op-contract",
         "isa-corpus",

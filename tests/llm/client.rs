@@ -142,6 +142,25 @@ fn a_server_that_is_dead_for_a_while_costs_only_time() {
 }
 
 #[test]
+fn no_more_questions_are_under_way_than_configured() {
+    let server = Server::with(vec![], |_| Act::Hold);
+    let deadline = Duration::from_mins(10);
+    let client = Client::new(Endpoint { idle: deadline, ..endpoint(&server, deadline) }).expect("a client");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    for _ in 0..5 {
+        let client = client.clone();
+        runtime.spawn(async move { client.call(&ask()).await });
+    }
+    while server.held() < 2 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Whoever is too many would have come by now; a slow machine can only hide one, not make one up.
+    std::thread::sleep(Duration::from_millis(150));
+    assert_eq!(server.seen().len(), 2);
+    runtime.shutdown_background();
+}
+
+#[test]
 fn nothing_listens_and_a_wrong_key_are_told_apart_and_the_key_is_never_shown() {
     let gone = Server::with(vec![], |_| say()).url();
     let server = Server::with(vec![], |_| say());

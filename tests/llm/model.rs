@@ -1,5 +1,7 @@
 //! The model behind the test server: good, mediocre, lying, clumsy, cheating.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::server::{Act, Seen};
@@ -141,7 +143,8 @@ pub(crate) fn troubled() -> impl FnMut(&Seen) -> Act + Send + 'static {
             planned += 1;
             match planned {
                 1 => Act::Say("I would try a wide kernel first, {perhaps}.".to_owned()),
-                2 => Act::Say(plan()),
+                2 => Act::Say("{\"edits\": [{\"op\": \"grow\"}]}".to_owned()),
+                3 => Act::Say(plan()),
                 _ => Act::Say(no_edits()),
             }
         }
@@ -172,6 +175,11 @@ pub(crate) fn troubled() -> impl FnMut(&Seen) -> Act + Send + 'static {
                 15 => Act::Say(code(&good(32), 3.0)),
                 16 => Act::Say(
                     json!({"rationale": "", "source": "int x;", "plan": "{\"launch\": 7}"}).to_string(),
+                ),
+                17 => Act::Garbage,
+                18 => Act::Silence(Duration::from_secs(20)),
+                19 => Act::Say(
+                    "{\"rationale\": \"\"}\n```patch\n<<<<<<< SEARCH\nno such line\n=======\n\n>>>>>>> REPLACE\n```\n".to_owned(),
                 ),
                 _ => Act::Say(code(&good(8 * written), 2.5)),
             }

@@ -58,7 +58,7 @@ fn a_model_with_bad_days_still_finds_a_confirmed_champion() {
         "--seed-kernel",
         &slow,
         "--candidates",
-        "9",
+        "10",
         "--format",
         "json",
         "--set",
@@ -105,23 +105,30 @@ fn a_model_with_bad_days_still_finds_a_confirmed_champion() {
     the_cassette_replays_without_a_network(&place, &cassette);
 }
 
+/// What a run meets and outlives.
+const ON_BAD_DAYS: [&str; 14] = [
+    "answered",
+    "rate_limited",
+    "server_error",
+    "reset",
+    "slow_stream",
+    "protocol_violation",
+    "unreadable",
+    "bad_edits",
+    "bad_patch",
+    "bad_plan",
+    "copies_base",
+    "refused",
+    "empty",
+    "truncated",
+];
+
 fn every_failure_has_its_class(entries: &[Value]) {
     let calls = calls(entries);
     let mut classes: BTreeSet<&str> = calls.iter().map(|call| model::text(call, "class")).collect();
     let tries = calls.iter().flat_map(|call| call["tries"].as_array().into_iter().flatten());
     classes.extend(tries.map(|tried| model::text(tried, "class")));
-    for class in [
-        "answered",
-        "rate_limited",
-        "server_error",
-        "reset",
-        "unreadable",
-        "copies_base",
-        "refused",
-        "empty",
-        "truncated",
-        "bad_plan",
-    ] {
+    for class in ON_BAD_DAYS {
         assert!(classes.contains(class), "no {class} in {classes:?}");
     }
     let verdicts: BTreeSet<String> = entries
@@ -430,4 +437,70 @@ fn settings_that_cannot_work_are_refused_before_anything_is_measured() {
     assert!(
         place.run(&["log", "list"]).stdout.trim().is_empty() || !place.path("experiment-log/runs").exists()
     );
+}
+
+/// A run that its server brings to an end: how the server behaves, what is set, and the class in the log.
+fn ended(act: Act, url: Option<&str>, key: &str, settings: &[&str], class: &str) {
+    let place = Place::new();
+    let server = Server::with(vec![], move |_| act.clone());
+    let own = server.url();
+    let mut command = place.command();
+    command.env("OPENAI_API_KEY", key).args([
+        "search",
+        "rmsnorm_f32",
+        "--proposer",
+        "llm",
+        "--model",
+        "test",
+    ]);
+    command.args(["--base-url", url.unwrap_or(&own), "--run-id", "ended", "--set", "llm.give_up_calls=1"]);
+    let said = Said::of(&command.args(settings).output().expect("the binary runs")).expect(5);
+    assert!(!said.stdout.contains(key) && !said.stderr.contains(key), "{said:?}");
+    let entries = entries(&place, "ended");
+    let classes: Vec<&str> = calls(&entries).into_iter().map(|call| model::text(call, "class")).collect();
+    assert_eq!(classes, [class], "{said:?}");
+    assert_eq!(entries.last().map(|entry| model::text(&entry["event"], "type")), Some("closed"));
+}
+
+/// Ctrl-C while the model thinks.
+fn given_up_by_the_user() {
+    let place = Place::new();
+    let server = Server::with(vec![], |_| Act::Hold);
+    let mut command = search(
+        &place,
+        &server.url(),
+        "ended",
+        &["--set", "llm.deadline_seconds=3600", "--set", "llm.idle_seconds=3600"],
+    );
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    while server.held() == 0 && child.try_wait().expect("a child").is_none() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+    let said = Said::of(&child.wait_with_output().expect("it ends"));
+    assert_eq!(said.code, 130, "{said:?}");
+    let entries = entries(&place, "ended");
+    let classes: Vec<&str> = calls(&entries).into_iter().map(|call| model::text(call, "class")).collect();
+    assert_eq!(classes, ["abandoned"], "{said:?}");
+}
+
+#[test]
+fn what_ends_a_run_stands_in_the_log_under_its_own_class() {
+    let _machine = machine();
+    let nobody = { Server::with(vec![], |_| Act::Hold).url() };
+    let soon = ["--set", "llm.deadline_seconds=1"];
+    let status = |status: u16, words: &str| Act::Status(status, words.to_owned());
+    ended(Act::Hold, None, KEY, &soon, "deadline_passed");
+    ended(Act::Hold, Some(&nobody), KEY, &soon, "unreachable");
+    ended(Act::Hold, None, "sk-wrong-99887766554433", &[], "unauthorized");
+    ended(status(404, "no such model"), None, KEY, &[], "not_found");
+    ended(status(400, "your request is odd"), None, KEY, &[], "bad_request");
+    given_up_by_the_user();
+    // With a prompt that is too long and one that wants evidence (`whole`, `evidence`), that is every class that there is.
+    let mut shown: BTreeSet<&str> = ON_BAD_DAYS.into_iter().collect();
+    shown.extend(["deadline_passed", "unreachable", "abandoned", "unauthorized", "not_found", "bad_request"]);
+    shown.extend(["context_overflow", "inspects"]);
+    let all: BTreeSet<&str> = kernsmith_core::CallClass::ALL.iter().map(|class| class.as_str()).collect();
+    assert_eq!(shown, all);
 }

@@ -124,7 +124,9 @@ fn human(report: &AblationReport) {
 
 fn saved(saved: &Saved) -> String {
     let Saved { mean, low, high, p_value } = saved;
-    format!("{mean:.1} [{low:.1}, {high:.1}] p={p_value:.4}")
+    // The fewest that so many draws can tell is not nothing.
+    let p = if *p_value < 1e-4 { "p<0.0001".to_owned() } else { format!("p={p_value:.4}") };
+    format!("{mean:.1} [{low:.1}, {high:.1}] {p}")
 }
 
 fn csv(report: &AblationReport) {
