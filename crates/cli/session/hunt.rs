@@ -272,11 +272,16 @@ pub(crate) fn new_run_id(contract: &str) -> Result<RunId, CliError> {
     super::run_id(&format!("{stamp}-{name}-{:04x}", now.subsec_nanosecond() as u16))
 }
 
-/// The configured seed, else one that differs from run to run; it is recorded, so that the run can be repeated.
+/// The configured seed, else a fresh one.
 pub(crate) fn seed(bench: &Bench) -> u64 {
-    if let Seed::Fixed(seed) = bench.config.search.seed {
-        return seed;
+    match bench.config.search.seed {
+        Seed::Fixed(seed) => seed,
+        Seed::Random => fresh_seed(),
     }
+}
+
+/// A seed that differs from run to run; it is recorded, so that the run can be repeated.
+pub(crate) fn fresh_seed() -> u64 {
     let now = jiff::Timestamp::now().as_nanosecond();
     let digest = kernsmith_core::Digest::of(format!("{now}-{}", std::process::id()).as_bytes());
     u64::from_le_bytes(std::array::from_fn(|index| digest.bytes()[index]))
