@@ -90,7 +90,7 @@ impl Batch<'_> {
     async fn work_on(&self, place: usize, job: &Job, stop: &StopSignal) -> Result<Limit, CliError> {
         let known = self.runs()?.into_iter().find(|run| run.job == place);
         let (mut past, mut elapsed) = (Past::new(&self.config(job, 0.0)?), Elapsed::default());
-        let Some(known) = known else { return self.begin(place, job, stop).await };
+        let Some(known) = known else { return Box::pin(self.begin(place, job, stop)).await };
         let closed = kernsmith_experiment_log::summarise(&known.directory).map_err(CliError::log)?.closed;
         if closed.as_deref() == Some(Limit::Exhausted.as_str()) {
             note(&format!("{} for {} is done: {}", job.contract, job.target, known.run));
@@ -105,7 +105,7 @@ impl Batch<'_> {
             // Nothing was judged yet: it costs nothing to begin anew.
             drop(writer);
             std::fs::remove_dir_all(&known.directory).map_err(CliError::log)?;
-            return self.begin(place, job, stop).await;
+            return Box::pin(self.begin(place, job, stop)).await;
         }
         let used = elapsed.seconds();
         let (bench, harness) = self.bench(job, used)?;

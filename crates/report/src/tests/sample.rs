@@ -222,6 +222,17 @@ fn performance(ratio: f64, (ci_low, ci_high): (f64, f64)) -> Performance {
     }
 }
 
+fn worst() -> WorstElement {
+    WorstElement {
+        tensor: "y".to_owned(),
+        index: 77,
+        got: "1.0000001".to_owned(),
+        expected: "1".to_owned(),
+        error_over_bound: 0.31,
+        case: "256x4096 heavy tails".to_owned(),
+    }
+}
+
 fn judged(proposal: u64, lane: Lane, failure: Option<Failure>, performance: Option<Performance>) -> Event {
     let gate = |gate, wall_ms, note: &str| GateReport { gate, passed: true, wall_ms, note: note.to_owned() };
     let evidence = Evidence {
@@ -254,14 +265,7 @@ fn judged(proposal: u64, lane: Lane, failure: Option<Failure>, performance: Opti
             ],
             calls_checked: 66,
             elements_checked: 1_234_567,
-            worst: Some(WorstElement {
-                tensor: "y".to_owned(),
-                index: 77,
-                got: "1.0000001".to_owned(),
-                expected: "1".to_owned(),
-                error_over_bound: 0.31,
-                case: "256x4096 heavy tails".to_owned(),
-            }),
+            worst: Some(worst()),
         },
         performance,
         artifacts: Artifacts {
