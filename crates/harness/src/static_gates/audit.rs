@@ -61,6 +61,7 @@ pub(crate) fn check(
     symbols(plan, facts)?;
     imports(facts)?;
     state(facts)?;
+    tables(source, facts)?;
     clocks(source, facts)?;
     let families = intent(promised, facts)?;
     let registers = facts.kernels.iter().map(|kernel| kernel.registers).max().unwrap_or(0);
@@ -110,6 +111,38 @@ fn state(facts: &CudaFacts) -> Result<(), Stop> {
         global.name, global.bytes
     );
     Err(Stop::rejected(FailureClass::PersistentState, detail))
+}
+
+/// The compiler's own tables are let through by name and size, and a variable of that name is one: no text may build the name.
+fn tables(source: &str, facts: &CudaFacts) -> Result<(), Stop> {
+    let is_own = |name: &str| name.starts_with("__cudart_");
+    let Some(table) = facts.globals.iter().find(|global| !global.constant && is_own(&global.name)) else {
+        return Ok(());
+    };
+    let Some(means) = names_by_stealth(source) else { return Ok(()) };
+    let detail = format!(
+        "the object holds `{}`, a table of the compiler's for sine and cosine that kernels can write, and the source has {means}, \
+         which can name it unseen; do without that, or use __sinf, __cosf or sincospif, which need no table",
+        table.name
+    );
+    Err(Stop::rejected(FailureClass::PersistentState, detail))
+}
+
+/// What in a text could put together a name that does not stand in it.
+fn names_by_stealth(source: &str) -> Option<&'static str> {
+    // A backslash at the end of a line joins lines before anything else is read; `%:` is another spelling of `#`.
+    let code = source.replace("\r\n", "\n").replace("\\\n", "").replace("%:", "#");
+    let operators = |line: &str| {
+        let directive = line.trim_start().strip_prefix('#').map(str::trim_start);
+        directive.and_then(|rest| rest.strip_prefix("define")).is_some_and(|body| body.contains('#'))
+    };
+    if code.lines().any(operators) {
+        return Some("a macro with `#` or `##`");
+    }
+    if code.contains("asm") {
+        return Some("asm");
+    }
+    code.contains("alias").then_some("an alias")
 }
 
 /// A kernel that reads a clock can tell a cold cache from a warm one, and a checked call from a timed one.
@@ -220,6 +253,25 @@ mod tests {
         object.undefined.push("vprintf".into());
         let (class, detail) = class(&object, "", &[]).expect("refused");
         assert!(class == FailureClass::ForbiddenImport && detail.contains("printf"), "{detail}");
+    }
+
+    #[test]
+    fn a_name_of_the_compilers_tables_may_not_be_put_together() {
+        let mut object = facts(&[]);
+        object.globals.push(CudaGlobal {
+            name: "__cudart_i2opi_f".into(),
+            bytes: 24,
+            constant: false,
+            writable: false,
+            initialised: true,
+        });
+        assert_eq!(class(&object, "y[i] = sinf(x[i]);", &[]), None);
+        let pasted = "#define P(a, b) a \\\n # # b\n";
+        for source in [pasted, "%:define P(a, b) a%:%:b", "as\\\nm(\"st.global\");"] {
+            let (class, detail) = class(&object, source, &[]).expect(source);
+            assert!(class == FailureClass::PersistentState && detail.contains("__sinf"), "{detail}");
+        }
+        assert_eq!(class(&facts(&[]), pasted, &[]), None);
     }
 
     #[test]
