@@ -193,7 +193,11 @@ fn every_attack_costs_one_run_and_the_search_goes_on_to_a_champion() {
         );
     }
     let champion = outcome.champion.map(|seq| name_of(&directory, seq));
-    assert!(champion.as_ref().is_some_and(|name| name.starts_with("good")), "{champion:?}");
+    // Which of those that passed leads is the machine's to say: on a busy one their intervals overlap.
+    assert!(
+        champion.as_ref().is_some_and(|name| ends[name].ends_with(&[ACCEPTED.to_owned()])),
+        "{champion:?}"
+    );
     assert_eq!(outcome.limit, Limit::Exhausted, "it went on to the end of the script");
 }
 
