@@ -133,7 +133,7 @@ fn harness(place: &Place, toolchain: Arc<CudaToolchain>) -> Option<(Harness, Tar
         self_exe,
         seed: None,
         cache_dir: place.path("cache"),
-        gpu: Some(GpuRequest { target: target.clone(), toolchain, ordinal: 0 }),
+        gpu: Some(GpuRequest { target: target.clone(), toolchain, ordinals: vec![0] }),
     });
     Some((opened.expect("the apparatus works"), target))
 }

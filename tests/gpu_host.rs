@@ -88,7 +88,7 @@ impl Bench {
             command.env("KERNSMITH_CUDA_HOME", home);
         }
         let contracts = self.place.path("contracts");
-        command.env("LD_LIBRARY_PATH", &self.driver).args(arguments);
+        command.env("LD_LIBRARY_PATH", &self.driver).env("CUDA_VISIBLE_DEVICES", "6,7").args(arguments);
         command.args(["--target", "cuda", "--format", "json", "--contracts"]).arg(contracts);
         for setting in ["verify_seconds_per_workload=0.02", "confirm_seconds_per_workload=0.02"] {
             command.args(["--set", &format!("harness.{setting}")]);
@@ -206,4 +206,20 @@ fn without_a_device_a_search_judges_what_it_asked_for_while_the_next_is_built() 
     let count = |kind: &str| history.lines().filter(|line| line.contains(kind)).count();
     assert_eq!(count(r#""proposed""#), 5, "{history}");
     assert!(count(r#""lane":"screen""#) + count(r#""deduplicated""#) >= 5, "{history}");
+}
+
+#[test]
+fn without_a_device_two_of_them_judge_side_by_side_and_a_third_one_is_missed() {
+    let Some((cool, _)) = drivers() else { return };
+    let (bench, _machine) = (Bench::new(cool), machine());
+    let said = bench.run(&["search", CONTRACT, "--set", "budget.candidates=6", "--set", "harness.gpus=2"]);
+    assert!(said.code == 0 || said.code == 1, "{}: {}", said.code, said.stderr);
+    let runs = bench.place.path("experiment-log").join("runs");
+    let run = std::fs::read_dir(runs).expect("a log").next().expect("a run").expect("a folder").path();
+    let history = std::fs::read_to_string(run.join("history.jsonl")).expect("a history");
+    let judged = history.lines().filter(|line| line.contains(r#""lane":"screen""#)).count();
+    assert!(judged >= 2, "{history}");
+    let said = bench.run(&["search", CONTRACT, "--set", "harness.gpus=3"]);
+    assert_eq!(said.code, 4, "{}", said.stderr);
+    assert!(said.stderr.contains("no CUDA device 2"), "{}", said.stderr);
 }

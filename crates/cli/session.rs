@@ -320,7 +320,7 @@ impl Bench {
             gpu: self.cuda.as_ref().map(|toolchain| GpuRequest {
                 target: self.target.clone(),
                 toolchain: toolchain.clone(),
-                ordinal: FIRST_GPU,
+                ordinals: (FIRST_GPU..FIRST_GPU + self.config.harness.gpus).collect(),
             }),
         })
         .map_err(CliError::apparatus)

@@ -186,7 +186,12 @@ pub trait Evaluate: Send + Sync {
     /// Digest of the code object, for dedupe before device time; `None` where the build failed.
     fn code_object(&self, prepared: &Self::Prepared) -> Option<Digest>;
 
-    /// All further gates of a lane. Never called twice at the same time on one device.
+    /// How many candidates can be judged at the same time: devices that do not disturb each other.
+    fn devices(&self) -> usize {
+        1
+    }
+
+    /// All further gates of a lane. Never called more often at the same time than there are devices.
     ///
     /// `bar` is the ratio of the best candidate so far: the screen may stop early when it is out of reach.
     fn judge(

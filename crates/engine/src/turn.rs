@@ -21,9 +21,9 @@ const CLEAR_LEAD: f64 = 1.05;
 const GROUP_WAIT: Duration = Duration::from_millis(20);
 
 impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O> {
-    /// Selects, asks, judges, records and learns; `false` when no strategy is open and nothing waits.
+    /// Selects, asks, tasks, records and learns; `false` when no strategy is open and nothing waits.
     ///
-    /// Where building does not disturb judging, a turn judges what the turn before has asked for: its own candidates are built
+    /// Where building does not disturb judging, a turn tasks what the turn before has asked for: its own candidates are built
     /// meanwhile, in `waiting`.
     pub(crate) async fn turn(
         &mut self,
@@ -127,13 +127,14 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
         let mut promising = self.screen_all(batch).await?;
         // The most promising one first: where it holds what it promised, the others may not be worth the time.
         promising.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        for (seq, ratio) in promising {
-            self.deepen(seq, ratio).await?;
+        for wave in promising.chunks(self.evaluator.devices().max(1)) {
+            self.deepen(wave).await?;
         }
         Ok(())
     }
 
-    /// Screens candidates one after the other; those that passed are handed back with their ratios.
+    /// Screens candidates one after the other, or as many at a time as there are devices; those that passed are handed back with
+    /// their ratios.
     ///
     /// Results that come faster than a disk can make them durable are recorded together. What is decided in between (twins,
     /// the bar) depends on what was screened, never on what is on disk already, so that the same seed gives the same history.
@@ -142,45 +143,91 @@ impl<P: Propose, E: Evaluate + 'static, R: Record, O: Observe> Engine<P, E, R, O
         let mut twins: HashMap<Digest, Seq> = HashMap::new();
         let mut passed = Vec::new();
         let mut group = Group::default();
-        while let Some((seq, prepared)) = batch.next().await? {
-            let object = self.evaluator.code_object(&prepared);
-            let known = |digest| self.tree.known_code_object(&digest).or_else(|| twins.get(&digest).copied());
-            if let Some(of) = object.and_then(known) {
-                group.events.push(repeat(seq, of, "code_object"));
-                continue;
+        let devices = self.evaluator.devices().max(1);
+        let mut wave = Vec::new();
+        loop {
+            let next = batch.next().await?;
+            let ended = next.is_none();
+            if let Some((seq, prepared)) = next {
+                let object = self.evaluator.code_object(&prepared);
+                let known =
+                    |digest| self.tree.known_code_object(&digest).or_else(|| twins.get(&digest).copied());
+                if let Some(of) = object.and_then(known) {
+                    group.events.push(repeat(seq, of, "code_object"));
+                    continue;
+                }
+                // Right before it costs device time: one that was screened a moment ago may have overtaken it.
+                if let Some(stale) = self.tree.stale(seq, &passed) {
+                    group.events.push(repeat(seq, stale.beaten_by, STALE));
+                    continue;
+                }
+                twins.extend(object.map(|digest| (digest, seq)));
+                wave.push((seq, prepared));
             }
-            // Right before it costs device time: one that was screened a moment ago may have overtaken it.
-            if let Some(stale) = self.tree.stale(seq, &passed) {
-                group.events.push(repeat(seq, stale.beaten_by, STALE));
-                continue;
+            if ended || wave.len() == devices {
+                for (seq, evidence) in self.judge_wave(std::mem::take(&mut wave), Lane::Screen, bar).await? {
+                    if let Some(ratio) = evidence.ratio().filter(|_| evidence.is_accepted()) {
+                        bar = Some(bar.map_or(ratio, |bar| bar.max(ratio)));
+                        passed.push((seq, ratio));
+                    }
+                    group.events.push(Event::Judged { proposal: seq, evidence: Box::new(evidence) });
+                }
+                if group.is_due() {
+                    self.record_some(group.take()).await?;
+                }
             }
-            let evidence =
-                self.evaluator.judge(prepared, Lane::Screen, bar).await.map_err(EngineError::evaluate)?;
-            twins.extend(evidence.candidate.code_object.map(|digest| (digest, seq)));
-            if let Some(ratio) = evidence.ratio().filter(|_| evidence.is_accepted()) {
-                bar = Some(bar.map_or(ratio, |bar| bar.max(ratio)));
-                passed.push((seq, ratio));
-            }
-            group.events.push(Event::Judged { proposal: seq, evidence: Box::new(evidence) });
-            if group.is_due() {
-                self.record(group.take()).await?;
+            if ended {
+                break;
             }
         }
         self.record_some(group.take()).await?;
         Ok(passed)
     }
 
-    /// Verifies a screened candidate that may be the best so far, and confirms a clear leader at once.
-    async fn deepen(&mut self, seq: Seq, screened: f64) -> Result<(), EngineError> {
+    /// Judges candidates side by side, a device each; the answers come in the order in which they were proposed.
+    async fn judge_wave(
+        &self,
+        wave: Vec<(Seq, E::Prepared)>,
+        lane: Lane,
+        bar: Option<f64>,
+    ) -> Result<Vec<(Seq, Evidence)>, EngineError> {
+        let mut tasks = JoinSet::new();
+        for (seq, prepared) in wave {
+            let evaluator = self.evaluator.clone();
+            tasks.spawn(async move { (seq, evaluator.judge(prepared, lane, bar).await) });
+        }
+        let mut judged = Vec::new();
+        while let Some(joined) = tasks.join_next().await {
+            let (seq, evidence) = joined.map_err(EngineError::evaluate)?;
+            judged.push((seq, evidence.map_err(EngineError::evaluate)?));
+        }
+        judged.sort_by_key(|(seq, _)| *seq);
+        Ok(judged)
+    }
+
+    /// Verifies screened candidates that may be the best so far, and confirms a clear leader at once.
+    async fn deepen(&mut self, wave: &[(Seq, f64)]) -> Result<(), EngineError> {
         // The screen is noisy, so a candidate may fall a little short of the best one and still be verified.
         let slack = 1.0 + self.config.search.promote_margin;
-        if screened * slack < self.tree.best_ratio().unwrap_or(0.0) {
-            return Ok(());
+        let best = self.tree.best_ratio();
+        let mut ready = Vec::new();
+        let promising = wave.iter().filter(|(_, screened)| screened * slack >= best.unwrap_or(0.0));
+        for &(seq, _) in promising {
+            if let Some(candidate) = self.rebuild(seq)? {
+                let prepared = self.evaluator.prepare(candidate).await.map_err(EngineError::evaluate)?;
+                ready.push((seq, prepared));
+            }
         }
-        self.rejudge(seq, Lane::Verify).await?;
-        let affordable = self.confirm_cost.affordable(&self.config.budget);
-        if affordable && self.tree.contender(CLEAR_LEAD).is_some_and(|contender| contender.proposal == seq) {
-            self.confirm(seq).await?;
+        let leaders: Vec<Seq> = ready.iter().map(|(seq, _)| *seq).collect();
+        let judged = self.judge_wave(ready, Lane::Verify, best).await?;
+        let event = |(proposal, evidence)| Event::Judged { proposal, evidence: Box::new(evidence) };
+        self.record_some(judged.into_iter().map(event).collect()).await?;
+        for seq in leaders {
+            let affordable = self.confirm_cost.affordable(&self.config.budget);
+            let leads = self.tree.contender(CLEAR_LEAD).is_some_and(|contender| contender.proposal == seq);
+            if affordable && leads {
+                self.confirm(seq).await?;
+            }
         }
         Ok(())
     }

@@ -94,6 +94,13 @@ impl Evaluate for Harness {
         }
     }
 
+    fn devices(&self) -> usize {
+        match &self.side {
+            Side::Cpu(_) => 1,
+            Side::Gpu(inner) => inner.devices(),
+        }
+    }
+
     fn code_object(&self, prepared: &Prepared) -> Option<Digest> {
         prepared.object.as_ref().map(Built::digest)
     }

@@ -52,8 +52,8 @@ pub struct GpuRequest {
     pub target: Target,
     /// The compiler.
     pub toolchain: Arc<CudaToolchain>,
-    /// Number of the device among those that the driver shows.
-    pub ordinal: u32,
+    /// Numbers of the devices among those that the driver shows; each judges for itself.
+    pub ordinals: Vec<u32>,
 }
 
 /// Judges candidates for one contract, on the processor that it runs on or on a GPU.
@@ -92,11 +92,12 @@ impl Harness {
     /// does not reach the demanded confinement.
     pub fn open(request: OpenRequest) -> Result<Self, HarnessError> {
         kernsmith_sandbox::demand(&request.self_exe, request.options.minimum_sandbox)?;
-        let gpu = request.gpu.as_ref().map(|gpu| (gpu.target.clone(), gpu.toolchain.clone(), gpu.ordinal));
+        let gpu =
+            request.gpu.as_ref().map(|gpu| (gpu.target.clone(), gpu.toolchain.clone(), gpu.ordinals.clone()));
         let target = gpu.as_ref().map_or_else(Target::host, |(target, ..)| target.clone());
         let setup = setup(request, target)?;
-        if let Some((_, toolchain, ordinal)) = gpu {
-            let inner = gpu::open(setup, toolchain, ordinal)?;
+        if let Some((_, toolchain, ordinals)) = gpu {
+            let inner = gpu::open(setup, toolchain, &ordinals)?;
             return Ok(Self { side: Side::Gpu(Arc::new(inner)) });
         }
         let device = Device::open(&setup)?;

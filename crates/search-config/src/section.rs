@@ -99,6 +99,8 @@ sections! {
         memory_bytes: ByteCount = Size(64 * MEBI, TEBI),
         /// Whether the contract's rivals in Python are timed beside every confirmation, where their libraries are there.
         rivals: bool = Flag,
+        /// GPUs that judge side by side: the first so many that the driver shows.
+        gpus: u32 = Whole(1, 64),
         /// The least confinement with which candidates are run at all.
         minimum_sandbox: String = Word(SANDBOX_LEVELS),
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use kernsmith_core::evidence::{Environment, GateReport, Rival};
 use kernsmith_core::{Candidate, Digest, Evidence, Gate, Lane, Performance, Target};
@@ -31,19 +32,37 @@ use crate::trial::Log;
 
 const KIT: &str = include_str!("kit.cu");
 
-/// One device, and what belongs to it.
+/// Devices of one kind, and what belongs to them.
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) setup: Arc<Setup>,
     cuda: Arc<CudaToolchain>,
+    /// The first of them.
     device: GpuDevice,
-    state: Mutex<State>,
+    /// One a device: who holds it has the device.
+    states: Vec<Mutex<State>>,
+    /// Whose turn it is where all are busy.
+    turn: AtomicUsize,
     rivals: Rivals,
 }
 
 impl Inner {
+    /// A device that is free, or the next in turn when it is.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        for state in &self.states {
+            match state.try_lock() {
+                Ok(guard) => return guard,
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.states.len().max(1);
+        self.states[turn].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many devices there are.
+    pub(crate) const fn devices(&self) -> usize {
+        self.states.len()
     }
 
     /// A candidate's code object.
@@ -89,17 +108,26 @@ impl Inner {
     }
 }
 
-/// Finds the device, builds the trusted kernels, the oracle and the baseline.
-pub(crate) fn open(mut setup: Setup, cuda: Arc<CudaToolchain>, ordinal: u32) -> Result<Inner, HarnessError> {
-    let scout = GpuWorker::greet(setup.spawner.self_exe(), ordinal, setup.options.minimum_sandbox)?;
-    let device = scout.device.clone();
-    drop(scout);
-    if setup.target.arch() != device.arch {
-        return Err(HarnessError::OtherDevice {
-            target: setup.target.to_string(),
-            device: device.arch.clone(),
-        });
+/// Finds the devices, builds the trusted kernels, the oracles and the baseline.
+pub(crate) fn open(
+    mut setup: Setup,
+    cuda: Arc<CudaToolchain>,
+    ordinals: &[u32],
+) -> Result<Inner, HarnessError> {
+    let mut devices = Vec::new();
+    for &ordinal in ordinals {
+        let scout = GpuWorker::greet(setup.spawner.self_exe(), ordinal, setup.options.minimum_sandbox)?;
+        if setup.target.arch() != scout.device.arch {
+            return Err(HarnessError::OtherDevice {
+                target: setup.target.to_string(),
+                device: scout.device.arch.clone(),
+            });
+        }
+        devices.push(scout.device.clone());
     }
+    let Some(device) = devices.into_iter().next() else {
+        return Err(HarnessError::NoGpu { reason: "no device was named".to_owned() });
+    };
     setup.target = Target::Cuda(device.arch.clone());
     let kit = trusted(&cuda, KIT, &[], &device.arch, "the trusted kernels")?;
     let baseline = &setup.baseline;
@@ -107,30 +135,39 @@ pub(crate) fn open(mut setup: Setup, cuda: Arc<CudaToolchain>, ordinal: u32) -> 
         trusted(&cuda, &baseline.source, &baseline.plan.flags, &device.arch, &baseline.name)?;
     let workshop = Workshop {
         self_exe: setup.spawner.self_exe().to_owned(),
-        ordinal,
+        ordinal: 0,
         least: setup.options.minimum_sandbox,
         kit: kit.cubin,
         room: Room::of(&setup.shapes),
         lease: Arc::default(),
         wrapper: None,
     };
-    let arena = Arena::new(&setup.shapes, BURST_BYTES)?;
-    let oracle = start_oracle(&setup, &arena, build_oracle(&setup)?)?;
     let setup = Arc::new(setup);
-    let state = State {
+    let state = |ordinal: &u32| -> Result<Mutex<State>, HarnessError> {
+        let workshop = Workshop { ordinal: *ordinal, lease: Arc::default(), ..workshop.clone() };
+        state_of(&setup, workshop, baseline_cubin.cubin.clone()).map(Mutex::new)
+    };
+    let states = ordinals.iter().map(state).collect::<Result<_, HarnessError>>()?;
+    Ok(Inner { setup, cuda, device, states, turn: AtomicUsize::new(0), rivals: Rivals::default() })
+}
+
+/// One device's memory, oracles and workers.
+fn state_of(setup: &Arc<Setup>, workshop: Workshop, baseline_cubin: Vec<u8>) -> Result<State, HarnessError> {
+    let arena = Arena::new(&setup.shapes, BURST_BYTES)?;
+    let oracle = start_oracle(setup, &arena, build_oracle(setup)?)?;
+    Ok(State {
         arena,
         oracle,
         workshop,
         spare: None,
         screen: None,
         baseline: None,
-        baseline_cubin: baseline_cubin.cubin,
+        baseline_cubin,
         timed: BTreeMap::new(),
         sheets: Sheets::begin(setup.clone()),
         frozen: None,
         calibration: Calibration::default(),
-    };
-    Ok(Inner { setup, cuda, device, state: Mutex::new(state), rivals: Rivals::default() })
+    })
 }
 
 /// What a device is.
@@ -176,16 +213,30 @@ fn trusted(
     }
 }
 
-/// Verifies the frozen baseline and times it against itself, once.
+/// Verifies the frozen baseline and times it against itself, once, on every device; says what came out on the first.
 pub(crate) fn freeze(inner: &Inner) -> Result<Performance, HarnessError> {
-    let setup = &inner.setup;
-    let mut state = inner.state();
+    std::thread::scope(|scope| {
+        let frozen = |state: &Mutex<State>| {
+            freeze_on(&inner.setup, &mut state.lock().unwrap_or_else(PoisonError::into_inner))
+        };
+        let others: Vec<_> =
+            inner.states.iter().skip(1).map(|state| scope.spawn(move || frozen(state))).collect();
+        let first = inner.states.first().map(frozen);
+        for other in others {
+            let broke_off = |_| Err(HarnessError::CutOff("freezing the baseline panicked".to_owned()));
+            other.join().unwrap_or_else(broke_off)?;
+        }
+        first.unwrap_or_else(|| Err(HarnessError::NoGpu { reason: "no device was named".to_owned() }))
+    })
+}
+
+fn freeze_on(setup: &Setup, state: &mut State) -> Result<Performance, HarnessError> {
     if let Some(frozen) = &state.frozen {
         return Ok(frozen.performance.clone());
     }
     let name = &setup.baseline.name;
     let runner = state.take_baseline(setup)?;
-    let mut trial = GpuTrial::around(setup, &mut state, runner, Lane::Verify, None);
+    let mut trial = GpuTrial::around(setup, state, runner, Lane::Verify, None);
     trial.patient = true;
     correctness::check_trusted(&mut trial).map_err(|stop| stop.trusted(name))?;
     let mut first = trial.runner;
@@ -296,8 +347,8 @@ fn run(
     log: &mut Log,
 ) -> Result<Findings, HarnessError> {
     let setup = &inner.setup;
-    freeze(inner)?;
     let mut state = inner.state();
+    freeze_on(setup, &mut state)?;
     let plan = &candidate.proposal.plan;
     let loaded = log.gate(setup, Gate::Load, || {
         let trial = GpuTrial::load(setup, &mut state, plan, &object.cubin, lane, bar)?;

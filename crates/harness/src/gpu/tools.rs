@@ -131,7 +131,7 @@ pub(crate) fn watch(inner: &Inner, candidate: &Candidate, tool: Tool) -> Result<
     let text = std::fs::read_to_string(&log).unwrap_or_default();
     let report = match tool {
         Tool::Profile => {
-            let kernels: Vec<KernelProfile> = tool_logs::profile(&text);
+            let kernels: Vec<KernelProfile> = tool_logs::profile(&text, &METRICS);
             ToolReport { tool: tool.as_str().to_owned(), findings: 0, lines: Vec::new(), kernels }
         }
         checker => tool_logs::checked(checker.as_str(), &text, &symbols),

@@ -137,7 +137,9 @@ impl GpuWorker {
 
     fn greet_under(self_exe: &Path, ordinal: u32, shell: Shell<'_>) -> Result<Self, HarnessError> {
         let (mut channel, theirs) = pair()?;
-        let mut environment = environment();
+        let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+        let (visible, ordinal) = leased(visible.as_deref(), ordinal);
+        let mut environment = environment(visible);
         let mut spawn = match shell {
             Shell::Tool(wrapper) => {
                 environment.extend(wrapper.environment());
@@ -373,7 +375,7 @@ fn driver_folders() -> Vec<PathBuf> {
 }
 
 /// Where the driver is, and what keeps a driver from writing caches; nothing of the caller's own environment.
-fn environment() -> Vec<(String, String)> {
+fn environment(visible: Option<String>) -> Vec<(String, String)> {
     let mut pairs = vec![("CUDA_CACHE_DISABLE".to_owned(), "1".to_owned())];
     let folders = driver_folders();
     if let Ok(joined) = std::env::join_paths(&folders)
@@ -381,10 +383,20 @@ fn environment() -> Vec<(String, String)> {
     {
         pairs.push(("LD_LIBRARY_PATH".to_owned(), joined.to_string_lossy().into_owned()));
     }
-    if let Ok(visible) = std::env::var("CUDA_VISIBLE_DEVICES") {
-        pairs.push(("CUDA_VISIBLE_DEVICES".to_owned(), visible));
-    }
+    pairs.extend(visible.map(|visible| ("CUDA_VISIBLE_DEVICES".to_owned(), visible)));
     pairs
+}
+
+/// What a worker sees of the devices that this process sees, and the number that its own one then has: a worker of one of several
+/// devices sees no other.
+fn leased(visible: Option<&str>, ordinal: u32) -> (Option<String>, u32) {
+    let entries: Vec<&str> = visible.map(|list| list.split(',').map(str::trim).collect()).unwrap_or_default();
+    match (visible, entries.get(ordinal as usize)) {
+        (Some(_), Some(entry)) => (Some((*entry).to_owned()), 0),
+        // Asked for one that is not there: the driver says how many there are.
+        (Some(list), None) => (Some(list.to_owned()), ordinal),
+        (None, _) => (None, ordinal),
+    }
 }
 
 /// What a GPU worker may do: read libraries and what the driver looks at, and speak to the device files.
@@ -420,5 +432,18 @@ fn policy(socket: i32, environment: Vec<(String, String)>, (namespaces, filesyst
         environment: environment.into_iter().collect(),
         keep_descriptors: vec![socket],
         ..Policy::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_of_one_of_several_devices_sees_no_other() {
+        assert_eq!(leased(Some("3,GPU-b1a9, 5"), 1), (Some("GPU-b1a9".to_owned()), 0));
+        assert_eq!(leased(Some("3"), 0), (Some("3".to_owned()), 0));
+        assert_eq!(leased(Some("3"), 1), (Some("3".to_owned()), 1));
+        assert_eq!(leased(None, 1), (None, 1));
     }
 }
