@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// A source, or a folder of sources; may be repeated.
     #[arg(long, value_name = "FILE|FOLDER", requires = "contract")]
     source: Vec<PathBuf>,
-    /// The launch plan of the sources [default: `<name>.plan.toml` or `plan.toml` beside each].
+    /// The launch plan of the sources; by default `<name>.plan.toml` or `plan.toml` beside each.
     #[arg(long, value_name = "FILE", requires = "source")]
     plan: Option<PathBuf>,
     /// Contract of the sources: a name, or a folder with a contract.toml.
