@@ -3,8 +3,15 @@
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::{LOCK_FILE, LogError};
+
+/// A process that was killed while it started a child leaves that child with the open lock until it has called exec: so long is
+/// waited for one whose parent is gone.
+const ORPHAN_MAX: Duration = Duration::from_secs(10);
+/// Between two looks.
+const ORPHAN_PAUSE: Duration = Duration::from_millis(20);
 
 /// The lock; it ends with the process at the latest, however that ends.
 #[derive(Debug)]
@@ -23,16 +30,19 @@ impl Lock {
             .truncate(false)
             .open(&path)
             .map_err(LogError::io("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // Whoever holds the lock may be between taking it and writing its number down.
-                let known = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
-                let holder = if known { holder.trim().to_owned() } else { "(unknown)".to_owned() };
-                return Err(LogError::Locked { directory: directory.to_owned(), holder });
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let holder = holder(&mut file);
+                    if is_alive(&holder) || begun.elapsed() > ORPHAN_MAX {
+                        return Err(LogError::Locked { directory: directory.to_owned(), holder });
+                    }
+                    std::thread::sleep(ORPHAN_PAUSE);
+                }
+                Err(TryLockError::Error(source)) => return Err(LogError::io("lock", &path)(source)),
             }
-            Err(TryLockError::Error(source)) => return Err(LogError::io("lock", &path)(source)),
         }
         // The number is for people only: on a full disk the lock still holds without it.
         let _ = file
@@ -43,9 +53,51 @@ impl Lock {
     }
 }
 
+/// What the holder wrote down of itself; it may be between taking the lock and writing its number.
+fn holder(file: &mut File) -> String {
+    let mut holder = String::new();
+    let known = file.rewind().is_ok() && file.read_to_string(&mut holder).is_ok();
+    if known && !holder.trim().is_empty() { holder.trim().to_owned() } else { "(unknown)".to_owned() }
+}
+
+/// Whether that process is there; one whose number is not known counts as there, and so does any where nobody can say.
+fn is_alive(holder: &str) -> bool {
+    let processes = Path::new("/proc");
+    holder.parse::<u32>().is_err() || !processes.join("self").exists() || processes.join(holder).exists()
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         // Closing is not enough: a child that another thread is just starting shares the open file until it has called exec.
         let _ = self.file.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_outlives_its_dead_holder_for_a_moment_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        let held = File::create(folder.path().join(LOCK_FILE)).unwrap();
+        held.lock().unwrap();
+        writeln!(&held, "{}", gone.id()).unwrap();
+        let ends = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(held);
+        });
+        Lock::take(folder.path()).unwrap();
+        ends.join().unwrap();
+    }
+
+    #[test]
+    fn a_living_holder_is_named_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let _held = Lock::take(folder.path()).unwrap();
+        let refused = Lock::take(folder.path()).unwrap_err().to_string();
+        assert!(refused.contains(&std::process::id().to_string()), "{refused}");
     }
 }
